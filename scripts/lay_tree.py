@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Lay out the prepared QEMU tree: base - what we own + patches + our files.
+
+Only files that differ are written, so that a rebuild compiles no more than it
+must; a file that is written into a tree which was there before gets the
+current time, or make would take it for older than its object.  Run again
+after an interruption, it completes the tree.
+
+Reads the overlay's file names from standard input; scripts/prepare calls it.
+"""
+
+import argparse
+import filecmp
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+TOUCHED = re.compile(r'^(?:(?:---|\+\+\+) [^/\s]+/|(?:rename|copy) (?:from|to) )'
+                     r'([^\t\n]+)', re.MULTILINE)
+
+
+def die(message, *hints, program='prepare'):
+    print(f'{program}: error: {message}', *hints, sep='\n    ',
+          file=sys.stderr)
+    sys.exit(1)
+
+
+def warn(message):
+    print(f'warning: {message}', file=sys.stderr)
+
+
+def list_tree(top):
+    """Names of the files and links below top, without a user's own builds."""
+    names = set()
+    for folder, dirs, files in os.walk(top):
+        here = os.path.relpath(folder, top)
+        for name in list(dirs):
+            path = os.path.join(folder, name)
+            if os.path.islink(path):
+                files.append(name)
+                dirs.remove(name)
+            elif (name in ('.git', '.pc', '__pycache__') or
+                  os.path.exists(os.path.join(path, 'build.ninja'))):
+                dirs.remove(name)
+        names.update(os.path.normpath(os.path.join(here, f)) for f in files
+                     if f != '.git' and not f.endswith('.pyc'))
+    return names
+
+
+def sha256(path):
+    with open(path, 'rb') as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def check_replaced(base, owned, list_path, update):
+    """Compare the upstream files that ours replace with those we know."""
+    found = {name: sha256(os.path.join(base, name)) for name in owned
+             if os.path.isfile(os.path.join(base, name))}
+    if update:
+        os.makedirs(os.path.dirname(list_path), exist_ok=True)
+        with open(list_path + '.tmp', 'w', encoding='utf-8') as file:
+            file.writelines(f'{found[n]}  {n}\n' for n in sorted(found))
+        os.replace(list_path + '.tmp', list_path)
+        print(f'patches/replaced.sha256: {len(found)} upstream files noted')
+        return
+    known = {}
+    if os.path.exists(list_path):
+        with open(list_path, encoding='utf-8') as file:
+            known = {name: digest for digest, name in
+                     (line.split(maxsplit=1) for line in
+                      file.read().splitlines() if line.strip())}
+    changed = sorted(n for n in found if known.get(n, found[n]) != found[n])
+    new = sorted(n for n in found if n not in known)
+    if changed:
+        warn('***** QEMU has changed files that ours replace:')
+        for name in changed:
+            warn(f'*****   {name}')
+        warn('***** see whether ours need the same change (build/base has '
+             'the new ones), then run scripts/prepare --update-hashes')
+    if new:
+        warn('ours replace upstream files not listed in '
+             f'patches/replaced.sha256: {" ".join(new)}')
+        warn('scripts/prepare --update-hashes lists them')
+
+
+def list_patches(folder):
+    """Names of our patches in the order in which they apply."""
+    return sorted(p for p in os.listdir(folder)
+                  if re.fullmatch(r'\d{4}-.*\.patch', p)) \
+        if os.path.isdir(folder) else []
+
+
+def apply_patches(base, folder, owned, stage, only=None):
+    """Patch copies of the touched files in stage; return the touched names.
+
+    With only, no other patches than those, named without .patch.
+    """
+    touched = set()
+    for patch in list_patches(folder):
+        if only is not None and patch.removesuffix('.patch') not in only:
+            continue
+        path = os.path.join(folder, patch)
+        with open(path, encoding='utf-8') as file:
+            names = {os.path.normpath(n) for n in TOUCHED.findall(file.read())}
+        names.discard('null')
+        ours = sorted(names & owned)
+        if ours:
+            die(f'patches/{patch} changes {ours[0]}, which is ours',
+                f'edit {ours[0]} in this repository instead')
+        for name in names - touched:
+            source = os.path.join(base, name)
+            if name.startswith('..') or not os.path.isfile(source):
+                continue
+            os.makedirs(os.path.dirname(os.path.join(stage, name)),
+                        exist_ok=True)
+            shutil.copy2(source, os.path.join(stage, name))
+        touched |= names
+        done = subprocess.run(
+            ['patch', '-p1', '-F0', '-N', '-f', '-E', '--no-backup-if-mismatch',
+             '-r', '-', '-d', stage, '-i', path],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, encoding='utf-8', errors='replace',
+            check=False, env={**os.environ, 'LC_ALL': 'C'})
+        if done.returncode:
+            print(done.stdout, end='', file=sys.stderr)
+            die(f'patches/{patch} does not apply without fuzz',
+                'QEMU has changed around it, or a patch before it has:',
+                'make it anew against build/base with the patches before it '
+                'applied')
+    return touched
+
+
+def same(have, want, link):
+    """Whether the file have is already what it should be."""
+    if link is not None:
+        return os.path.islink(have) and os.readlink(have) == link
+    if os.path.islink(have) or not os.path.isfile(have):
+        return False
+    old, new = os.stat(have), os.stat(want)
+    if old.st_size != new.st_size or (old.st_mode ^ new.st_mode) & 0o111:
+        return False
+    return (old.st_mtime_ns == new.st_mtime_ns or
+            filecmp.cmp(have, want, shallow=False))
+
+
+def put(have, want, link, keep_time):
+    """Make the file have what it should be, at one stroke."""
+    os.makedirs(os.path.dirname(have), exist_ok=True)
+    if os.path.isdir(have) and not os.path.islink(have):
+        shutil.rmtree(have)
+    temporary = have + '.lay-tmp'
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+    if link is not None:
+        os.symlink(link, temporary)
+    else:
+        shutil.copy2(want, temporary)
+        if not keep_time:
+            os.utime(temporary)
+    os.replace(temporary, have)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ('base', 'patches', 'overlay', 'to'):
+        parser.add_argument('--' + name, required=True)
+    parser.add_argument('--built', required=True,
+                        help='there once something was built from the tree')
+    parser.add_argument('--update-hashes', action='store_true')
+    args = parser.parse_args()
+
+    owned = set(sys.stdin.read().splitlines())
+    check_replaced(args.base, owned,
+                   os.path.join(args.patches, 'replaced.sha256'),
+                   args.update_hashes)
+
+    base = list_tree(args.base)
+    wanted = {}                        # name: (file to copy, text of the link)
+    for name in base:
+        path = os.path.join(args.base, name)
+        wanted[name] = (path, os.readlink(path) if os.path.islink(path)
+                        else None)
+    stage = args.to + '.stage'
+    shutil.rmtree(stage, ignore_errors=True)
+    os.makedirs(stage)
+    for name in apply_patches(args.base, args.patches, owned, stage):
+        path = os.path.join(stage, name)
+        if os.path.isfile(path):
+            wanted[name] = (path, None)
+        else:
+            wanted.pop(name, None)
+    for name in owned:
+        folder = os.path.dirname(os.path.join(args.to, name))
+        wanted[name] = (None, os.path.relpath(
+            os.path.join(args.overlay, name), folder))
+
+    # Before the first build the times of the base are as good as any, and
+    # a patch that comes and goes before it costs nothing.
+    fresh = not os.path.exists(args.built)
+    written = removed = 0
+    for name in sorted(list_tree(args.to) if os.path.isdir(args.to)
+                       else ()):
+        if name not in wanted:
+            os.unlink(os.path.join(args.to, name))
+            removed += 1
+    for name, (source, link) in sorted(wanted.items()):
+        have = os.path.join(args.to, name)
+        if not same(have, source, link):
+            put(have, source, link, fresh)
+            written += 1
+    shutil.rmtree(stage)
+    print(f'build/src: {len(wanted)} files, {len(owned)} of them ours; '
+          f'{written} written, {removed} removed')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+#
+# What the scripts share: where things are, messages, long steps with visible
+# progress, packages.  Sourced, never run.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+BUILD=$ROOT/build
+LOGS=$BUILD/logs
+# The folders that mirror QEMU's; a file in one of them is laid over QEMU's.
+OVERLAY_DIRS=(contrib docs include net replay tests/fuzz tests/qtest tests/unit)
+
+say() {
+    printf '%s\n' "$*"
+}
+
+warn() {
+    printf 'warning: %s\n' "$*" >&2
+}
+
+# die MESSAGE [HINT...]: the mistake, then what to do about it
+die() {
+    printf '%s: error: %s\n' "${0##*/}" "$1" >&2
+    shift
+    [ $# -eq 0 ] || printf '    %s\n' "$@" >&2
+    exit 1
+}
+
+# usage FILE: print the comment that opens FILE
+usage() {
+    sed -n '4,/^[^#]/s/^# \{0,1\}//p' "$1"
+}
+
+# Our own files below OVERLAY_DIRS, sorted, one a line, relative to the root.
+overlay_files() {
+    local dir
+    (
+        cd "$ROOT" || exit
+        for dir in "${OVERLAY_DIRS[@]}"; do
+            [ ! -d "$dir" ] || find "$dir" \
+                -name __pycache__ -prune -o \
+                \( -type f -o -type l \) \
+                ! -name '.*' ! -name '*~' ! -name '#*' \
+                ! -name '*.orig' ! -name '*.rej' ! -name '*.pyc' -print
+        done
+    ) | LC_ALL=C sort
+}
+
+# One at a time in build/: whoever comes second waits.  A script called by one
+# that holds the lock goes on.
+lock_build() {
+    [ "${BUILD_LOCKED_BY_PARENT:-}" != "$BUILD" ] || return 0
+    mkdir -p "$BUILD"
+    exec 9>"$BUILD/.lock"
+    if ! flock -n 9; then
+        say "waiting for another build in $BUILD"
+        flock 9
+    fi
+    export BUILD_LOCKED_BY_PARENT=$BUILD
+}
+
+# Print the last line of LOG from time to time while PARENT lives.
+show_progress() {
+    local label=$1 log=$2 parent=$3 line='' shown='' waited=0
+    while kill -0 "$parent" 2>/dev/null; do
+        sleep 1 9>&-
+        waited=$((waited + 1))
+        line=$(tail -c 400 "$log" 2>/dev/null | tr '\r' '\n' | tail -n 1 |
+            tr -cd '[:print:]' | cut -c 1-100)
+        if [ -t 1 ]; then
+            printf '\r\033[K  %s %ss: %.70s' "$label" "$waited" "$line"
+        elif [ $((waited % 10)) -eq 0 ] && [ "$line" != "$shown" ]; then
+            printf '  %s %ss: %s\n' "$label" "$waited" "$line"
+            shown=$line
+        fi
+    done
+}
+
+PROGRESS_PID=
+stop_progress() {
+    [ -n "$PROGRESS_PID" ] || return 0
+    kill "$PROGRESS_PID" 2>/dev/null || true
+    wait "$PROGRESS_PID" 2>/dev/null || true
+    PROGRESS_PID=
+    [ ! -t 1 ] || printf '\r\033[K'
+}
+trap stop_progress EXIT
+
+# try_step LABEL COMMAND...: run a long command, its output in a log, its last
+# line shown as it goes.  Returns the command's status.
+try_step() {
+    local label=$1 log status=0 start=$SECONDS
+    shift
+    log=$(log_of "$label")
+    mkdir -p "$LOGS"
+    : >"$log"
+    say "$label"
+    show_progress "$label" "$log" $$ 9>&- &
+    PROGRESS_PID=$!
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    stop_progress
+    [ "$status" -ne 0 ] || say "  done in $((SECONDS - start)) s"
+    return "$status"
+}
+
+log_of() {
+    printf '%s/%s.log' "$LOGS" "${1//[^A-Za-z0-9.+-]/-}"
+}
+
+# step LABEL COMMAND...: like try_step, and a failure is the end
+step() {
+    local log
+    log=$(log_of "$1")
+    if ! try_step "$@"; then
+        # a compiler's first complaint says more than the last line
+        if grep -q '^FAILED: ' "$log"; then
+            grep -m 1 -A 40 '^FAILED: ' "$log" >&2
+        else
+            tail -n 40 "$log" >&2
+        fi
+        die "$1: failed" "the whole log: $log"
+    fi
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+missing_packages() {
+    local package
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" \
+            = installed ] || printf '%s\n' "$package"
+    done
+}
+
+# need_packages PURPOSE PACKAGE...: install those that are missing, if any
+need_packages() {
+    local purpose=$1 missing apt
+    shift
+    if ! command -v dpkg-query >/dev/null; then
+        warn "not a Debian system: taking it that what $purpose needs is there"
+        return 0
+    fi
+    mapfile -t missing < <(missing_packages "$@")
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "installing for $purpose: ${missing[*]}"
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "these packages are missing" \
+            "neither root nor sudo is at hand; as root:" \
+            "apt-get install --no-install-recommends ${missing[*]}"
+        sudo -v || die "sudo was refused"
+    fi
+    apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q
+        -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
+    # a fresh machine has no package lists, an old one stale lists
+    if ! have_candidates "${missing[@]}" ||
+        ! try_step "install packages for $purpose" as_root "${apt[@]}" \
+            install -y --no-install-recommends "${missing[@]}"; then
+        step "update the package lists" as_root "${apt[@]}" update
+        step "install packages for $purpose" as_root "${apt[@]}" \
+            install -y --no-install-recommends "${missing[@]}"
+    fi
+}
+
+have_candidates() {
+    local policy
+    policy=$(LC_ALL=C apt-cache policy "$@" 2>/dev/null) || return 1
+    [ "$(grep -c '^  Candidate: [^(]' <<<"$policy")" -eq $# ]
+}
