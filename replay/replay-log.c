@@ -1,0 +1,2182 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The recording as a file: writer and reader of its header, its chunks and
+ * the events in them.  What an event does is not known here.  The format is
+ * specified in docs/replay.txt, "The format of a recording".
+ *
+ * Theory of operation
+ *
+ * Writer: events are encoded at the end of one buffer.  Once that holds
+ * REPLAY_LOG_CHUNK_BYTES, or when the caller flushes, it becomes a chunk: it
+ * is deflated if that is worth it, gets its header (for which the buffer has
+ * headroom) and goes out in one write().  So the file always ends with a whole
+ * chunk, or with one that a kill cut, which the reader recognises by its
+ * length.  While the file takes nothing - there is no description yet, or a
+ * write failed - finished chunks wait in a list, in order.  A failed write
+ * is undone by truncating to the end of the last whole chunk.
+ *
+ *               event            chunk full        described and no error
+ *   caller ------------> buffer ------------> out ------------------> file
+ *                                              |                       ^
+ *                                              |  else         flush   |
+ *                                              +-----> pending --------+
+ *
+ * Reader: takes one chunk at a time into memory, and believes nothing: first
+ * the header's checksum, then each of its fields against a limit and against
+ * what was counted so far, then that the file is long enough, and only then
+ * is there an allocation, and a read; next the payload's checksum, and only
+ * then inflation, into exactly as much as the header says.  Decoding starts
+ * afresh with each chunk (see ReplayLogState), so any chunk can be the first.
+ *
+ * Whatever is saved and loaded stands here in pairs of functions, field by
+ * field in the same order.
+ */
+
+#include "qemu/osdep.h"
+#include <zlib.h>
+#ifndef _WIN32
+#include <sys/file.h>
+#endif
+#include "qapi/error.h"
+#include "qemu/bswap.h"
+#include "qemu/crc32c.h"
+#include "qemu/cutils.h"
+#include "replay-log.h"
+
+#ifdef _WIN32
+#define REPLAY_LOG_O_FLAGS O_BINARY
+#else
+/* Not to hang on a FIFO, nor to get a terminal: it is refused later. */
+#define REPLAY_LOG_O_FLAGS (O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+#endif
+
+static const uint8_t replay_log_magic[8] = {
+    0x89, 'Q', 'R', 'R', '\r', '\n', 0x1a, '\n'
+};
+
+/* The header of QEMU's first format: a version (0 until it ends), 8 zeros. */
+#define REPLAY_LOG_OLD_HEADER_BYTES 12
+#define REPLAY_LOG_OLD_VERSIONS     0x00e02000
+
+/* The kind, and each number as a varint of the largest size. */
+#define REPLAY_LOG_VARINT_BYTES     10
+#define REPLAY_LOG_EVENT_HDR_BYTES \
+    (1 + (REPLAY_LOG_NUMS_MAX + 1) * REPLAY_LOG_VARINT_BYTES)
+/* A buffer that is not yet full takes one more event of any size. */
+#define REPLAY_LOG_BUF_BYTES \
+    (REPLAY_LOG_CHUNK_BYTES + REPLAY_LOG_EVENT_HDR_BYTES + \
+     REPLAY_LOG_DATA_MAX_BYTES)
+QEMU_BUILD_BUG_ON(REPLAY_LOG_BUF_BYTES > REPLAY_LOG_CHUNK_MAX_BYTES);
+
+/*
+ * Bounds of the end chunk, so that it cannot outgrow a chunk.  A full index
+ * drops every second entry, and from then on takes every second chunk.
+ */
+#define REPLAY_LOG_INDEX_MAX        16384
+#define REPLAY_LOG_ADAPTERS_MAX     256
+#define REPLAY_LOG_ADAPTER_NAME_MAX 255
+QEMU_BUILD_BUG_ON((REPLAY_LOG_INDEX_MAX * 4 + REPLAY_LOG_ADAPTERS_MAX * 3 +
+                   REPLAY_LOG_KINDS * 2 + 6) * REPLAY_LOG_VARINT_BYTES +
+                  REPLAY_LOG_ADAPTERS_MAX * REPLAY_LOG_ADAPTER_NAME_MAX >
+                  REPLAY_LOG_CHUNK_MAX_BYTES);
+/* The end chunk's own offset, its last field and so the file's last bytes. */
+#define REPLAY_LOG_TRAILER_BYTES    8
+
+/* Deflation that saves less than 1/32 is not worth its inflation. */
+#define REPLAY_LOG_DEFLATE_GAIN     32
+/* After a chunk that did not shrink, at most so many are not even tried. */
+#define REPLAY_LOG_DEFLATE_SKIP_MAX 32
+
+/* --- Events: names and fields ------------------------------------------ */
+
+static const char *const replay_log_fields[REPLAY_LOG_KINDS] = {
+#define REPLAY_LOG_EVENT_FIELDS(name, value, fields) \
+    [value] = fields, /* a list item; no parentheses */
+    REPLAY_LOG_EVENTS(REPLAY_LOG_EVENT_FIELDS)
+#undef REPLAY_LOG_EVENT_FIELDS
+};
+
+static const char *const replay_log_names[REPLAY_LOG_KINDS] = {
+    [REPLAY_EV_INSTRUCTION] = "instruction",
+    [REPLAY_EV_INTERRUPT] = "interrupt",
+    [REPLAY_EV_EXCEPTION] = "exception",
+    [REPLAY_EV_ASYNC_BH] = "async-bh",
+    [REPLAY_EV_ASYNC_BH_ONESHOT] = "async-bh-oneshot",
+    [REPLAY_EV_ASYNC_INPUT] = "async-input",
+    [REPLAY_EV_ASYNC_INPUT_SYNC] = "async-input-sync",
+    [REPLAY_EV_ASYNC_CHAR_READ] = "async-char-read",
+    [REPLAY_EV_ASYNC_BLOCK] = "async-block",
+    [REPLAY_EV_ASYNC_NET] = "async-net",
+    [REPLAY_EV_SHUTDOWN] = "shutdown",
+    [REPLAY_EV_CHAR_WRITE] = "char-write",
+    [REPLAY_EV_CHAR_READ_ALL] = "char-read-all",
+    [REPLAY_EV_CHAR_READ_ALL_ERROR] = "char-read-all-error",
+    [REPLAY_EV_AUDIO_OUT] = "audio-out",
+    [REPLAY_EV_AUDIO_IN] = "audio-in",
+    [REPLAY_EV_RANDOM] = "random",
+    [REPLAY_EV_CLOCK_HOST] = "clock-host",
+    [REPLAY_EV_CLOCK_VIRTUAL_RT] = "clock-virtual-rt",
+    [REPLAY_EV_CHECKPOINT_WARP_START] = "checkpoint-warp-start",
+    [REPLAY_EV_CHECKPOINT_WARP_ACCOUNT] = "checkpoint-warp-account",
+    [REPLAY_EV_CHECKPOINT_RESET_REQUESTED] = "checkpoint-reset-requested",
+    [REPLAY_EV_CHECKPOINT_SUSPEND_REQUESTED] = "checkpoint-suspend-requested",
+    [REPLAY_EV_CHECKPOINT_CLOCK_VIRTUAL] = "checkpoint-clock-virtual",
+    [REPLAY_EV_CHECKPOINT_CLOCK_HOST] = "checkpoint-clock-host",
+    [REPLAY_EV_CHECKPOINT_CLOCK_VIRTUAL_RT] = "checkpoint-clock-virtual-rt",
+    [REPLAY_EV_CHECKPOINT_INIT] = "checkpoint-init",
+    [REPLAY_EV_CHECKPOINT_RESET] = "checkpoint-reset",
+    [REPLAY_EV_NET_SENT] = "net-sent",
+    [REPLAY_EV_NET_SENT_DATA] = "net-sent-data",
+};
+
+const char *replay_log_event_name(uint8_t kind)
+{
+    return replay_log_names[kind];
+}
+
+const char *replay_log_event_fields(uint8_t kind)
+{
+    return replay_log_fields[kind];
+}
+
+/* --- Bytes and strings ------------------------------------------------- */
+
+/* Bytes that are being decoded: from @p, up to and not including @end. */
+typedef struct ReplayLogInput {
+    const uint8_t *p;
+    const uint8_t *end;
+} ReplayLogInput;
+
+/*
+ * Each byte that is recorded comes through here.  QEMU's table takes longer
+ * for that than write() does, so let the processor do it where it can.
+ */
+#ifdef HOST_X86_64
+static uint32_t __attribute__((target("sse4.2")))
+replay_log_crc_sse42(uint32_t seed, const uint8_t *p, size_t len)
+{
+    uint64_t crc = seed;
+
+    for (; len >= 8; p += 8, len -= 8) {
+        crc = __builtin_ia32_crc32di(crc, ldq_le_p(p));
+    }
+    for (; len; p++, len--) {
+        crc = __builtin_ia32_crc32qi(crc, *p);
+    }
+    return crc ^ 0xffffffff;
+}
+#endif
+
+uint32_t replay_log_crc32c(uint32_t crc, const void *data, size_t len_bytes)
+{
+#ifdef HOST_X86_64
+    if (__builtin_cpu_supports("sse4.2")) {
+        return replay_log_crc_sse42(~crc, data, len_bytes);
+    }
+#endif
+    return crc32c(~crc, data, len_bytes);
+}
+
+static uint32_t replay_log_crc(const uint8_t *p, size_t len)
+{
+    return replay_log_crc32c(0, p, len);
+}
+
+static inline uint64_t replay_log_zigzag(uint64_t v)
+{
+    return (v << 1) ^ ((v >> 63) ? UINT64_MAX : 0);
+}
+
+static inline uint64_t replay_log_unzigzag(uint64_t v)
+{
+    return (v >> 1) ^ ((v & 1) ? UINT64_MAX : 0);
+}
+
+static inline uint8_t *replay_log_varint_save(uint8_t *p, uint64_t v)
+{
+    while (v >= 0x80) {
+        *p++ = v | 0x80;
+        v >>= 7;
+    }
+    *p++ = v;
+    return p;
+}
+
+static bool replay_log_varint_load_long(ReplayLogInput *in, uint64_t *v)
+{
+    unsigned shift;
+
+    *v = 0;
+    for (shift = 0; ; shift += 7) {
+        uint8_t b;
+
+        if (in->p == in->end) {
+            return false;
+        }
+        b = *in->p++;
+        if (shift == 63 && b > 1) {
+            return false;               /* more than 64 bits */
+        }
+        *v |= (uint64_t)(b & 0x7f) << shift;
+        if (!(b & 0x80)) {
+            return b || !shift;         /* the shortest form only */
+        }
+    }
+}
+
+static inline bool replay_log_varint_load(ReplayLogInput *in, uint64_t *v)
+{
+    if (likely(in->p != in->end && !(*in->p & 0x80))) {
+        *v = *in->p++;
+        return true;
+    }
+    return replay_log_varint_load_long(in, v);
+}
+
+/* C0, DEL and C1: what a terminal could take for a command. */
+static bool replay_log_is_control(gunichar c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0);
+}
+
+/*
+ * Whether @len bytes at @s may be shown to a person: UTF-8 without control
+ * characters.
+ */
+static bool replay_log_str_ok(const uint8_t *s, size_t len)
+{
+    const char *str = (const char *)s;
+    const char *p;
+
+    if (!g_utf8_validate(str, len, NULL)) {
+        return false;
+    }
+    for (p = str; p < str + len; p = g_utf8_next_char(p)) {
+        if (replay_log_is_control(g_utf8_get_char(p))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Returns: an owned string of at most @max bytes that str_ok() accepts. */
+static char *replay_log_str_clean(const char *s, size_t max)
+{
+    g_autofree char *valid = g_utf8_make_valid(s, -1);
+    g_autoptr(GString) clean = g_string_new(NULL);
+    const char *p;
+
+    for (p = valid; *p; p = g_utf8_next_char(p)) {
+        size_t n = g_utf8_next_char(p) - p;
+
+        if (replay_log_is_control(g_utf8_get_char(p))) {
+            g_string_append_c(clean, '?');
+        } else if (clean->len + n <= max) {
+            g_string_append_len(clean, p, n);
+        } else {
+            break;
+        }
+        if (clean->len >= max) {
+            break;
+        }
+    }
+    return g_string_free(g_steal_pointer(&clean), false);
+}
+
+static void replay_log_str_save(GByteArray *out, const char *s)
+{
+    uint8_t len_varint[REPLAY_LOG_VARINT_BYTES];
+    size_t len = strlen(s);
+
+    g_byte_array_append(out, len_varint,
+                        replay_log_varint_save(len_varint, len) - len_varint);
+    g_byte_array_append(out, (const uint8_t *)s, len);
+}
+
+/* Returns: an owned string, or NULL if it is not whole, too long or bad. */
+static char *replay_log_str_load(ReplayLogInput *in, size_t max)
+{
+    char *s;
+    uint64_t len;
+
+    if (!replay_log_varint_load(in, &len) || len > max ||
+        len > in->end - in->p || !replay_log_str_ok(in->p, len)) {
+        return NULL;
+    }
+    s = g_strndup((const char *)in->p, len);
+    in->p += len;
+    return s;
+}
+
+static void replay_log_num_save(GByteArray *out, uint64_t v)
+{
+    uint8_t varint[REPLAY_LOG_VARINT_BYTES];
+
+    g_byte_array_append(out, varint,
+                        replay_log_varint_save(varint, v) - varint);
+}
+
+/* --- Header ------------------------------------------------------------ */
+
+static void replay_log_header_save(uint8_t *p, const QemuUUID *uuid)
+{
+    memcpy(p, replay_log_magic, 8);
+    stl_le_p(p + 8, REPLAY_LOG_VERSION);
+    stl_le_p(p + 12, 0);
+    memcpy(p + 16, uuid->data, 16);
+    stl_le_p(p + 32, 0);
+    stl_le_p(p + 36, replay_log_crc(p, 36));
+}
+
+/* Says what a file is that does not begin as recordings do. */
+static void replay_log_foreign(const char *name, const uint8_t *p, size_t len,
+                               Error **errp)
+{
+    Error *err = NULL;
+    uint32_t old_version = len >= 4 ? ldl_be_p(p) : 0;
+
+    if (!len) {
+        error_setg(&err, "'%s' is empty, not a recording", name);
+    } else if (len >= REPLAY_LOG_OLD_HEADER_BYTES &&
+               buffer_is_zero(p, REPLAY_LOG_OLD_HEADER_BYTES)) {
+        error_setg(&err, "'%s' begins with zeros: not a recording, unless one "
+                   "of QEMU's first format (up to version 10.2) whose "
+                   "recorder was killed", name);
+        error_append_hint(&err, "Nothing can replay that. Record it again.\n");
+    } else if ((old_version & ~0xff) == REPLAY_LOG_OLD_VERSIONS) {
+        const char *qemu = "older than 7.1";
+
+        if (old_version == REPLAY_LOG_OLD_VERSIONS + 0x0c) {
+            qemu = "7.1 to 10.2";
+        } else if (old_version > REPLAY_LOG_OLD_VERSIONS + 0x0c) {
+            qemu = "newer than 10.2";
+        }
+        error_setg(&err, "'%s' is a recording in QEMU's first format, version "
+                   "0x%" PRIx32 ": an unmodified QEMU %s replays it", name,
+                   old_version, qemu);
+        error_append_hint(&err, "Best is the very one that recorded it.\n");
+    } else if (!memcmp(p, replay_log_magic, MIN(len, 8))) {
+        error_setg(&err, "recording '%s' is cut within its header: there is "
+                   "nothing to replay", name);
+    } else if (len >= 4 && !memcmp(p, replay_log_magic, 4)) {
+        error_setg(&err, "recording '%s' is damaged in its first bytes",
+                   name);
+        error_append_hint(&err, "A transfer in text mode does that. Copy it "
+                          "again, in binary mode.\n");
+    } else {
+        error_setg(&err, "'%s' is not a recording", name);
+    }
+    error_propagate(errp, err);
+}
+
+/* @len: what there is of the header, all of it or fewer bytes. */
+static bool replay_log_header_load(const char *name, const uint8_t *p,
+                                   size_t len, QemuUUID *uuid, Error **errp)
+{
+    uint32_t version, flags, reserved, crc, crc_found;
+    Error *err = NULL;
+
+    if (len < 12 || memcmp(p, replay_log_magic, 8)) {
+        replay_log_foreign(name, p, len, errp);
+        return false;
+    }
+    /* Magic and version stay where they are in every version. */
+    version = ldl_le_p(p + 8);
+    if (version > REPLAY_LOG_VERSION) {
+        error_setg(&err, "recording '%s' has a newer format: version %" PRIu32
+                   ", and this is known up to version %d", name, version,
+                   REPLAY_LOG_VERSION);
+        error_append_hint(&err, "Replay it with the QEMU that recorded it.\n");
+        error_propagate(errp, err);
+        return false;
+    }
+    if (len < REPLAY_LOG_HEADER_BYTES) {
+        replay_log_foreign(name, p, len, errp);
+        return false;
+    }
+    flags = ldl_le_p(p + 12);
+    memcpy(uuid->data, p + 16, 16);
+    reserved = ldl_le_p(p + 32);
+    crc = replay_log_crc(p, 36);
+    crc_found = ldl_le_p(p + 36);
+    if (crc_found != crc) {
+        error_setg(errp, "recording '%s' is damaged in its header: the "
+                   "checksum is 0x%08" PRIx32 ", expected 0x%08" PRIx32,
+                   name, crc_found, crc);
+        return false;
+    }
+    if (!version || flags || reserved) {
+        error_setg(&err, "recording '%s' needs what this QEMU does not know: "
+                   "version %" PRIu32 ", flags 0x%" PRIx32 ", reserved 0x%"
+                   PRIx32, name, version, flags, reserved);
+        error_append_hint(&err, "Replay it with the QEMU that recorded it.\n");
+        error_propagate(errp, err);
+        return false;
+    }
+    return true;
+}
+
+/* --- Chunk header ------------------------------------------------------ */
+
+typedef struct ReplayLogChunk {
+    uint16_t kind;
+    uint16_t flags;
+    uint32_t seq;
+    uint32_t stored_bytes;
+    uint32_t raw_bytes;
+    /* at its first event */
+    uint64_t icount;
+    uint64_t event;
+    uint64_t packet;
+    uint32_t tag;
+    uint32_t payload_crc;
+} ReplayLogChunk;
+
+/* A recording's tag: chunks of another one, left on the disk, differ in it. */
+static uint32_t replay_log_tag(const QemuUUID *uuid)
+{
+    return ldl_le_p(uuid->data);
+}
+
+/* Whether a chunk of this kind says where it begins. */
+static bool replay_log_chunk_counts(const ReplayLogChunk *c)
+{
+    return c->kind == REPLAY_LOG_CHUNK_EVENTS ||
+           c->kind == REPLAY_LOG_CHUNK_END;
+}
+
+/* @p: where the header goes; @c->stored_bytes of payload stand behind it. */
+static void replay_log_chunk_save(uint8_t *p, const ReplayLogChunk *c)
+{
+    stw_le_p(p, c->kind);
+    stw_le_p(p + 2, c->flags);
+    stl_le_p(p + 4, c->seq);
+    stl_le_p(p + 8, c->stored_bytes);
+    stl_le_p(p + 12, c->raw_bytes);
+    stq_le_p(p + 16, c->icount);
+    stq_le_p(p + 24, c->event);
+    stq_le_p(p + 32, c->packet);
+    stl_le_p(p + 40, c->tag);
+    stl_le_p(p + 44, replay_log_crc(p + REPLAY_LOG_CHUNK_HDR_BYTES,
+                                    c->stored_bytes));
+    stl_le_p(p + 48, replay_log_crc(p, 48));
+}
+
+/* The header's own checksum is the caller's to verify. */
+static void replay_log_chunk_load(const uint8_t *p, ReplayLogChunk *c)
+{
+    c->kind = lduw_le_p(p);
+    c->flags = lduw_le_p(p + 2);
+    c->seq = ldl_le_p(p + 4);
+    c->stored_bytes = ldl_le_p(p + 8);
+    c->raw_bytes = ldl_le_p(p + 12);
+    c->icount = ldq_le_p(p + 16);
+    c->event = ldq_le_p(p + 24);
+    c->packet = ldq_le_p(p + 32);
+    c->tag = ldl_le_p(p + 40);
+    c->payload_crc = ldl_le_p(p + 44);
+}
+
+/* --- Description ------------------------------------------------------- */
+
+struct ReplayLogDescription {
+    GPtrArray *keys;            /* owned strings, in their order */
+    GHashTable *values;         /* key (owned by @keys) to owned value */
+};
+
+ReplayLogDescription *replay_log_description_new(void)
+{
+    ReplayLogDescription *d = g_new(ReplayLogDescription, 1);
+
+    d->keys = g_ptr_array_new_with_free_func(g_free);
+    d->values = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free);
+    return d;
+}
+
+void replay_log_description_free(ReplayLogDescription *d)
+{
+    if (d) {
+        g_hash_table_unref(d->values);
+        g_ptr_array_unref(d->keys);
+        g_free(d);
+    }
+}
+
+/* @key, @value: owned.  Returns: false if @d has that key, or is full. */
+static bool replay_log_description_take(ReplayLogDescription *d, char *key,
+                                        char *value)
+{
+    if (d->keys->len >= REPLAY_LOG_DESC_MAX || !*key ||
+        g_hash_table_contains(d->values, key)) {
+        g_free(key);
+        g_free(value);
+        return false;
+    }
+    g_ptr_array_add(d->keys, key);
+    g_hash_table_insert(d->values, key, value);
+    return true;
+}
+
+void replay_log_description_add(ReplayLogDescription *d, const char *key,
+                                const char *value)
+{
+    bool added = replay_log_description_take(d,
+        replay_log_str_clean(key, REPLAY_LOG_DESC_STR_MAX),
+        replay_log_str_clean(value, REPLAY_LOG_DESC_STR_MAX));
+
+    assert(added);              /* the caller chooses its keys */
+}
+
+const char *replay_log_description_get(const ReplayLogDescription *d,
+                                       const char *key)
+{
+    return g_hash_table_lookup(d->values, key);
+}
+
+size_t replay_log_description_count(const ReplayLogDescription *d)
+{
+    return d->keys->len;
+}
+
+const char *replay_log_description_nth(const ReplayLogDescription *d,
+                                       size_t i, const char **value)
+{
+    const char *key;
+
+    assert(i < d->keys->len);
+    key = g_ptr_array_index(d->keys, i);
+    *value = g_hash_table_lookup(d->values, key);
+    return key;
+}
+
+static void replay_log_description_save(GByteArray *out,
+                                        const ReplayLogDescription *d)
+{
+    size_t i;
+
+    for (i = 0; i < replay_log_description_count(d); i++) {
+        const char *value;
+        const char *key = replay_log_description_nth(d, i, &value);
+
+        replay_log_str_save(out, key);
+        replay_log_str_save(out, value);
+    }
+}
+
+/* Returns: NULL; else what is wrong. */
+static const char *replay_log_description_load(ReplayLogInput *in,
+                                               ReplayLogDescription *d)
+{
+    while (in->p != in->end) {
+        g_autofree char *key = replay_log_str_load(in,
+                                                   REPLAY_LOG_DESC_STR_MAX);
+        g_autofree char *value = NULL;
+
+        if (key) {
+            value = replay_log_str_load(in, REPLAY_LOG_DESC_STR_MAX);
+        }
+        if (!value) {
+            return "the description has a string that is too long, not whole "
+                   "or not text";
+        }
+        if (!replay_log_description_take(d, g_steal_pointer(&key),
+                                         g_steal_pointer(&value))) {
+            return "the description has a key twice, an empty one, or too "
+                   "many";
+        }
+    }
+    return NULL;
+}
+
+/* --- Events ------------------------------------------------------------ */
+
+/*
+ * What encoding and decoding count.  The numbers run through the recording
+ * and stand in each chunk's header; @prev starts with zeros in each chunk.
+ */
+typedef struct ReplayLogState {
+    uint64_t icount;
+    uint64_t event;
+    uint64_t packet;
+    uint64_t prev[REPLAY_LOG_KINDS][REPLAY_LOG_NUMS_MAX];
+} ReplayLogState;
+
+/* @p: has room.  Returns: the end of what it wrote. */
+static inline uint8_t *replay_log_event_save(ReplayLogState *s, uint8_t *p,
+                                             uint8_t kind,
+                                             const uint64_t *num,
+                                             const void *data, size_t len)
+{
+    const char *field = replay_log_fields[kind];
+    unsigned i;
+
+    *p++ = kind;
+    for (i = 0; field[i]; i++) {
+        switch (field[i]) {
+        case 'u':
+            p = replay_log_varint_save(p, num[i]);
+            break;
+        case 's':
+            p = replay_log_varint_save(p, replay_log_zigzag(num[i]));
+            break;
+        case 'c':
+            p = replay_log_varint_save(p, replay_log_zigzag(num[i] -
+                                                           s->prev[kind][i]));
+            s->prev[kind][i] = num[i];
+            break;
+        case 'i':
+            p = replay_log_varint_save(p, replay_log_zigzag(num[i] -
+                                                            s->icount));
+            break;
+        case 'b':
+            p = replay_log_varint_save(p, len);
+            if (len) {
+                memcpy(p, data, len);
+                p += len;
+            }
+            break;
+        default:
+            g_assert_not_reached();     /* REPLAY_LOG_EVENTS has no other */
+        }
+    }
+    return p;
+}
+
+/*
+ * Fills in the kind, the numbers and the data of @ev.
+ * Returns: NULL; else what is wrong.
+ */
+static inline const char *replay_log_event_load(ReplayLogState *s,
+                                                ReplayLogInput *in,
+                                                ReplayLogEvent *ev)
+{
+    const char *field;
+    uint64_t v;
+    unsigned i;
+
+    ev->kind = *in->p++;
+    ev->n_nums = 0;
+    ev->data = NULL;
+    ev->len_bytes = 0;
+    field = replay_log_fields[ev->kind];
+    if (unlikely(!field)) {
+        return "is not known";
+    }
+    for (i = 0; field[i]; i++) {
+        if (unlikely(!replay_log_varint_load(in, &v))) {
+            return "has a number that is not whole";
+        }
+        switch (field[i]) {
+        case 'u':
+            break;
+        case 's':
+            v = replay_log_unzigzag(v);
+            break;
+        case 'c':
+            v = s->prev[ev->kind][i] + replay_log_unzigzag(v);
+            s->prev[ev->kind][i] = v;
+            break;
+        case 'i':
+            v = s->icount + replay_log_unzigzag(v);
+            break;
+        case 'b':
+            if (v > REPLAY_LOG_DATA_MAX_BYTES) {
+                return "has more bytes than the limit";
+            }
+            if (v > in->end - in->p) {
+                return "has bytes beyond the end of its chunk";
+            }
+            ev->data = in->p;
+            ev->len_bytes = v;
+            in->p += v;
+            return NULL;
+        default:
+            g_assert_not_reached();     /* REPLAY_LOG_EVENTS has no other */
+        }
+        ev->num[i] = v;
+        ev->n_nums = i + 1;
+    }
+    return NULL;
+}
+
+static const char replay_log_overflow[] =
+    "makes the instruction count overflow";
+
+/* Counts an event.  Returns: false if the instruction count overflows. */
+static inline bool replay_log_state_count(ReplayLogState *s, uint8_t kind,
+                                          const uint64_t *num)
+{
+    if (kind == REPLAY_EV_INSTRUCTION) {
+        if (unlikely(num[0] > INT64_MAX - s->icount)) {
+            return false;
+        }
+        s->icount += num[0];
+    } else if (kind == REPLAY_EV_ASYNC_NET) {
+        s->packet++;
+    }
+    s->event++;
+    return true;
+}
+
+static void replay_log_state_restart(ReplayLogState *s, const ReplayLogChunk *c)
+{
+    s->icount = c->icount;
+    s->event = c->event;
+    s->packet = c->packet;
+    memset(s->prev, 0, sizeof(s->prev));
+}
+
+/* --- End --------------------------------------------------------------- */
+
+/* An events chunk in the index. */
+typedef struct ReplayLogIndexEntry {
+    uint32_t seq;
+    uint64_t file_offset;
+    uint64_t icount;
+    uint64_t packet;
+} ReplayLogIndexEntry;
+
+typedef struct ReplayLogAdapter {
+    char *name;
+    uint64_t packets;
+    uint64_t bytes;
+} ReplayLogAdapter;
+
+/* What an end chunk holds. */
+typedef struct ReplayLogEnd {
+    uint64_t icount;
+    uint64_t events;
+    uint64_t by_kind[REPLAY_LOG_KINDS];
+    unsigned n_adapters;
+    ReplayLogAdapter adapter[REPLAY_LOG_ADAPTERS_MAX];
+    unsigned n_index;
+    ReplayLogIndexEntry index[REPLAY_LOG_INDEX_MAX];
+} ReplayLogEnd;
+
+/* @index_base: added to the file offsets of the index. */
+static void replay_log_end_save(GByteArray *out, const ReplayLogEnd *e,
+                                uint64_t index_base, uint64_t own_offset)
+{
+    ReplayLogIndexEntry prev = { };
+    uint8_t trailer[REPLAY_LOG_TRAILER_BYTES];
+    unsigned i, n;
+
+    replay_log_num_save(out, e->icount);
+    replay_log_num_save(out, e->events);
+
+    for (i = 0, n = 0; i < REPLAY_LOG_KINDS; i++) {
+        n += e->by_kind[i] != 0;
+    }
+    replay_log_num_save(out, n);
+    for (i = 0; i < REPLAY_LOG_KINDS; i++) {
+        if (e->by_kind[i]) {
+            replay_log_num_save(out, i);
+            replay_log_num_save(out, e->by_kind[i]);
+        }
+    }
+
+    replay_log_num_save(out, e->n_adapters);
+    for (i = 0; i < e->n_adapters; i++) {
+        replay_log_str_save(out, e->adapter[i].name ?: "");
+        replay_log_num_save(out, e->adapter[i].packets);
+        replay_log_num_save(out, e->adapter[i].bytes);
+    }
+
+    replay_log_num_save(out, e->n_index);
+    for (i = 0; i < e->n_index; i++) {
+        ReplayLogIndexEntry x = e->index[i];
+
+        x.file_offset += index_base;
+        replay_log_num_save(out, x.seq - prev.seq);
+        replay_log_num_save(out, x.file_offset - prev.file_offset);
+        replay_log_num_save(out, x.icount - prev.icount);
+        replay_log_num_save(out, x.packet - prev.packet);
+        prev = x;
+    }
+
+    stq_le_p(trailer, own_offset);
+    g_byte_array_append(out, trailer, sizeof(trailer));
+}
+
+/*
+ * Verifies a whole end chunk, and looks up in its index the last entry whose
+ * number is @seq or less.  Nothing is allocated for what the chunk claims.
+ *
+ * @c: its header
+ * @offset: its place in the file
+ * @found: seq is 0 if there is no such entry
+ * Returns: NULL; else what is wrong.
+ */
+static const char *replay_log_end_load(ReplayLogInput *in,
+                                       const ReplayLogChunk *c,
+                                       uint64_t offset, uint32_t seq,
+                                       ReplayLogIndexEntry *found)
+{
+    ReplayLogIndexEntry x = { };
+    uint64_t icount, events, n, i, sum, least_kind = 0;
+
+    found->seq = 0;
+    if (!replay_log_varint_load(in, &icount) ||
+        !replay_log_varint_load(in, &events) ||
+        icount != c->icount || events != c->event) {
+        return "the end does not agree with its own header";
+    }
+
+    if (!replay_log_varint_load(in, &n)) {
+        return "the end has bad totals by kind";
+    }
+    for (i = 0, sum = 0; i < n; i++) {
+        uint64_t kind, count;
+
+        if (!replay_log_varint_load(in, &kind) ||
+            !replay_log_varint_load(in, &count) ||
+            kind < least_kind || kind >= REPLAY_LOG_KINDS ||
+            count > events - sum) {
+            return "the end has bad totals by kind";
+        }
+        least_kind = kind + 1;
+        sum += count;
+    }
+    if (sum != events) {
+        return "the end has totals by kind that do not add up";
+    }
+
+    if (!replay_log_varint_load(in, &n) || n > REPLAY_LOG_ADAPTERS_MAX) {
+        return "the end has bad totals by adapter";
+    }
+    for (i = 0, sum = 0; i < n; i++) {
+        uint64_t packets, bytes;
+        g_autofree char *name =
+            replay_log_str_load(in, REPLAY_LOG_ADAPTER_NAME_MAX);
+
+        if (!name || !replay_log_varint_load(in, &packets) ||
+            !replay_log_varint_load(in, &bytes) || packets > c->packet - sum) {
+            return "the end has bad totals by adapter";
+        }
+        sum += packets;
+    }
+
+    if (!replay_log_varint_load(in, &n) || n > REPLAY_LOG_INDEX_MAX) {
+        return "the end has a bad index";
+    }
+    for (i = 0; i < n; i++) {
+        uint64_t d_seq, d_offset, d_icount, d_packet;
+
+        if (!replay_log_varint_load(in, &d_seq) ||
+            !replay_log_varint_load(in, &d_offset) ||
+            !replay_log_varint_load(in, &d_icount) ||
+            !replay_log_varint_load(in, &d_packet) ||
+            !d_seq || d_seq >= c->seq - x.seq ||
+            !d_offset || d_offset >= offset - x.file_offset ||
+            d_icount > c->icount - x.icount ||
+            d_packet > c->packet - x.packet) {
+            return "the end has a bad index";
+        }
+        x.seq += d_seq;
+        x.file_offset += d_offset;
+        x.icount += d_icount;
+        x.packet += d_packet;
+        if (x.seq <= seq) {
+            *found = x;
+        }
+    }
+
+    if (in->end - in->p != REPLAY_LOG_TRAILER_BYTES ||
+        ldq_le_p(in->p) != offset) {
+        return "the end does not finish with its own offset";
+    }
+    return NULL;
+}
+
+/* --- Writer ------------------------------------------------------------ */
+
+typedef struct ReplayLogPending {
+    size_t len_bytes;
+    uint8_t chunk[];            /* header and payload */
+} ReplayLogPending;
+
+struct ReplayLogWriter {
+    char *path;
+    int fd;
+    QemuUUID uuid;
+
+    /* the chunk that is being filled */
+    uint8_t *buf;               /* headroom for its header, then events */
+    size_t len_bytes;           /* of the events */
+    ReplayLogChunk chunk;       /* its number, and the counts at its start */
+    ReplayLogState state;       /* at its end */
+
+    /* deflation */
+    z_stream *z;                /* NULL: chunks are stored as they are */
+    uint8_t *zbuf;              /* headroom for the header, then a payload */
+    unsigned z_skip;            /* chunks that are not tried */
+    unsigned z_skip_next;       /* how many to skip after the next failure */
+
+    /* the file */
+    uint64_t file_bytes;        /* of whole chunks (and the header) in it */
+    uint64_t described_bytes;   /* of header and description; 0: not yet */
+    uint64_t chunk_bytes;       /* of events chunks, pending ones included */
+    GQueue pending;             /* ReplayLogPending *, owned */
+    size_t pending_bytes;
+    int error;                  /* errno of the last write; 0 if it is good */
+    bool dropped;               /* an event was: the recording has ended */
+
+    /* totals */
+    uint64_t raw_bytes;         /* of events in finished chunks */
+    uint64_t packet_bytes;
+    unsigned index_step;        /* one of so many events chunks is indexed */
+    unsigned index_skip;        /* how many are left until the next */
+    ReplayLogEnd end;
+};
+
+static void replay_log_writer_free(ReplayLogWriter *w)
+{
+    unsigned i;
+
+    if (w->fd >= 0) {
+        close(w->fd);
+    }
+    if (w->z) {
+        deflateEnd(w->z);
+        g_free(w->z);
+    }
+    while (!g_queue_is_empty(&w->pending)) {
+        g_free(g_queue_pop_head(&w->pending));
+    }
+    for (i = 0; i < w->end.n_adapters; i++) {
+        g_free(w->end.adapter[i].name);
+    }
+    g_free(w->zbuf);
+    g_free(w->buf);
+    g_free(w->path);
+    g_free(w);
+}
+
+static ReplayLogReader *replay_log_reader_new(const char *path, int fd,
+                                              Error **errp);
+
+/* Refuses a file that has content, saying what that is. */
+static void replay_log_existing(const char *path, int fd, uint64_t bytes,
+                                Error **errp)
+{
+    ReplayLogReader *r = replay_log_reader_new(path, dup(fd), NULL);
+    Error *err = NULL;
+
+    if (r) {
+        ReplayLogInfo info = replay_log_reader_info(r);
+
+        error_setg(&err, "'%s' is already a recording: %s, %" PRIu64 " bytes, "
+                   "%" PRIu64 " instructions, %" PRIu64 " packets", path,
+                   info.complete ? "complete" : "cut or damaged", bytes,
+                   info.icount, info.packets);
+        replay_log_reader_close(r);
+    } else {
+        error_setg(&err, "'%s' exists (%" PRIu64 " bytes) and is no recording "
+                   "that could be replayed here", path, bytes);
+    }
+    error_append_hint(&err, "Record to another file, remove this one, or "
+                      "replace it with rroverwrite=on.\n");
+    error_propagate(errp, err);
+}
+
+/* Whether @fd is a regular file; @bytes: its size. */
+static bool replay_log_regular(const char *path, int fd, uint64_t *bytes,
+                               Error **errp)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0) {
+        error_setg_errno(errp, errno, "cannot examine '%s'", path);
+        return false;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        const char *what = "not a regular file";
+
+        if (S_ISDIR(st.st_mode)) {
+            what = "a directory";
+        } else if (S_ISCHR(st.st_mode)) {
+            what = "a device";
+#ifndef _WIN32
+        } else if (S_ISFIFO(st.st_mode)) {
+            what = "a FIFO";
+        } else if (S_ISBLK(st.st_mode)) {
+            what = "a block device";
+#endif
+        }
+        error_setg(errp, "'%s' is %s: a recording is a regular file", path,
+                   what);
+        return false;
+    }
+    *bytes = st.st_size;
+    return true;
+}
+
+ReplayLogWriter *replay_log_writer_open(const char *path, unsigned flags,
+                                        Error **errp)
+{
+    ReplayLogWriter *w = g_new0(ReplayLogWriter, 1);
+    uint64_t bytes;
+
+    w->path = g_strdup(path);
+    g_queue_init(&w->pending);
+    w->fd = open(path, O_RDWR | O_CREAT | REPLAY_LOG_O_FLAGS, 0600);
+    if (w->fd < 0) {
+        if (errno == EISDIR) {
+            error_setg(errp, "'%s' is a directory: a recording is a regular "
+                       "file", path);
+        } else {
+            error_setg_errno(errp, errno, "cannot record to '%s'", path);
+        }
+        goto fail;
+    }
+    if (!replay_log_regular(path, w->fd, &bytes, errp)) {
+        goto fail;
+    }
+#ifndef _WIN32
+    /* A file system without locks is no reason not to record. */
+    if (flock(w->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+        error_setg(errp, "another process is recording to '%s'", path);
+        goto fail;
+    }
+    /* It may have grown until it was locked. */
+    if (!replay_log_regular(path, w->fd, &bytes, errp)) {
+        goto fail;
+    }
+#endif
+    if (bytes && !(flags & REPLAY_LOG_OVERWRITE)) {
+        replay_log_existing(path, w->fd, bytes, errp);
+        goto fail;
+    }
+
+    if (flags & REPLAY_LOG_COMPRESS) {
+        w->z = g_new0(z_stream, 1);
+        if (deflateInit(w->z, Z_BEST_SPEED) != Z_OK) {
+            g_free(g_steal_pointer(&w->z));
+            error_setg(errp, "cannot compress '%s': zlib does not start",
+                       path);
+            goto fail;
+        }
+        w->zbuf = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
+    }
+    w->buf = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
+    qemu_uuid_generate(&w->uuid);
+    w->chunk.kind = REPLAY_LOG_CHUNK_EVENTS;
+    w->chunk.seq = 1;                   /* the description is 0 */
+    w->chunk.tag = replay_log_tag(&w->uuid);
+    w->z_skip_next = 1;
+    w->index_step = 1;
+    return w;
+
+fail:
+    replay_log_writer_free(w);
+    return NULL;
+}
+
+const QemuUUID *replay_log_writer_uuid(const ReplayLogWriter *w)
+{
+    return &w->uuid;
+}
+
+/* Returns: true; false with @w->error set, and the file as it was. */
+static bool replay_log_file_append(ReplayLogWriter *w, const uint8_t *p,
+                                   size_t len)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t n = write(w->fd, p + done, len - done);
+
+        if (n > 0) {
+            done += n;
+        } else if (n == 0 || errno != EINTR) {
+            w->error = n ? errno : ENOSPC;
+            /*
+             * Should this fail too, the torn chunk stays until the retry
+             * writes over it; a reader takes it for a cut.
+             */
+            if (ftruncate(w->fd, w->file_bytes) < 0 ||
+                lseek(w->fd, w->file_bytes, SEEK_SET) < 0) {
+                lseek(w->fd, w->file_bytes, SEEK_SET);
+            }
+            return false;
+        }
+    }
+    w->error = 0;
+    w->file_bytes += len;
+    return true;
+}
+
+bool replay_log_writer_describe(ReplayLogWriter *w,
+                                const ReplayLogDescription *d, Error **errp)
+{
+    g_autoptr(GByteArray) out = g_byte_array_new();
+    ReplayLogChunk c = {
+        .kind = REPLAY_LOG_CHUNK_DESCRIPTION,
+        .tag = w->chunk.tag,
+    };
+
+    assert(!w->described_bytes);        /* once, says the header */
+    g_byte_array_set_size(out, REPLAY_LOG_HEADER_BYTES +
+                          REPLAY_LOG_CHUNK_HDR_BYTES);
+    replay_log_description_save(out, d);
+    c.stored_bytes = out->len - REPLAY_LOG_HEADER_BYTES -
+                     REPLAY_LOG_CHUNK_HDR_BYTES;
+    c.raw_bytes = c.stored_bytes;
+    if (c.raw_bytes > REPLAY_LOG_CHUNK_MAX_BYTES) {
+        error_setg(errp, "the description of the machine has %" PRIu32 " bytes"
+                   ", too many for a recording", c.raw_bytes);
+        return false;
+    }
+    replay_log_header_save(out->data, &w->uuid);
+    replay_log_chunk_save(out->data + REPLAY_LOG_HEADER_BYTES, &c);
+
+    if (ftruncate(w->fd, 0) < 0) {
+        error_setg_errno(errp, errno, "cannot empty '%s'", w->path);
+        return false;
+    }
+    if (!replay_log_file_append(w, out->data, out->len)) {
+        error_setg_errno(errp, w->error, "cannot write recording '%s'",
+                         w->path);
+        w->error = 0;
+        return false;
+    }
+    w->described_bytes = out->len;
+    return true;
+}
+
+/* Writes what waits.  Returns: true; false with @w->error set. */
+static bool replay_log_pending_drain(ReplayLogWriter *w)
+{
+    ReplayLogPending *p;
+
+    while ((p = g_queue_peek_head(&w->pending))) {
+        if (!replay_log_file_append(w, p->chunk, p->len_bytes)) {
+            return false;
+        }
+        w->pending_bytes -= p->len_bytes;
+        g_free(g_queue_pop_head(&w->pending));
+    }
+    return true;
+}
+
+/* Writes a whole chunk, or lets it wait behind others. */
+static void replay_log_chunk_put(ReplayLogWriter *w, const uint8_t *chunk,
+                                 size_t len)
+{
+    ReplayLogPending *p;
+
+    if (w->described_bytes && !w->error && replay_log_pending_drain(w) &&
+        replay_log_file_append(w, chunk, len)) {
+        return;
+    }
+    p = g_malloc(sizeof(*p) + len);
+    p->len_bytes = len;
+    memcpy(p->chunk, chunk, len);
+    g_queue_push_tail(&w->pending, p);
+    w->pending_bytes += len;
+}
+
+/* Returns: the bytes at @w->zbuf's payload; 0 if the gain is too small. */
+static size_t replay_log_chunk_deflate(ReplayLogWriter *w)
+{
+    z_stream *z = w->z;
+    size_t room = w->len_bytes - w->len_bytes / REPLAY_LOG_DEFLATE_GAIN;
+
+    if (w->z_skip) {
+        w->z_skip--;
+        return 0;
+    }
+    deflateReset(z);
+    z->next_in = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
+    z->avail_in = w->len_bytes;
+    z->next_out = w->zbuf + REPLAY_LOG_CHUNK_HDR_BYTES;
+    z->avail_out = room;
+    if (deflate(z, Z_FINISH) == Z_STREAM_END && z->avail_out) {
+        w->z_skip_next = 1;
+        return room - z->avail_out;
+    }
+    w->z_skip = w->z_skip_next;
+    w->z_skip_next = MIN(w->z_skip_next * 2, REPLAY_LOG_DEFLATE_SKIP_MAX);
+    return 0;
+}
+
+/* Takes the chunk that is being closed into the index. */
+static void replay_log_index_add(ReplayLogWriter *w)
+{
+    ReplayLogEnd *e = &w->end;
+    unsigned i;
+
+    if (w->index_skip) {
+        w->index_skip--;
+        return;
+    }
+    if (e->n_index == REPLAY_LOG_INDEX_MAX) {
+        for (i = 0; i < REPLAY_LOG_INDEX_MAX / 2; i++) {
+            e->index[i] = e->index[2 * i];
+        }
+        e->n_index = i;
+        w->index_step *= 2;
+    }
+    e->index[e->n_index++] = (ReplayLogIndexEntry) {
+        .seq = w->chunk.seq,
+        .file_offset = w->chunk_bytes,
+        .icount = w->chunk.icount,
+        .packet = w->chunk.packet,
+    };
+    w->index_skip = w->index_step - 1;
+}
+
+static void replay_log_chunk_close(ReplayLogWriter *w)
+{
+    ReplayLogChunk *c = &w->chunk;
+    uint8_t *chunk = w->buf;
+    size_t deflated;
+
+    if (!w->len_bytes) {
+        return;
+    }
+    c->flags = 0;
+    c->stored_bytes = w->len_bytes;
+    c->raw_bytes = w->len_bytes;
+    deflated = w->z ? replay_log_chunk_deflate(w) : 0;
+    if (deflated) {
+        c->flags = REPLAY_LOG_CHUNK_DEFLATED;
+        c->stored_bytes = deflated;
+        chunk = w->zbuf;
+    }
+    replay_log_chunk_save(chunk, c);
+    replay_log_index_add(w);
+    replay_log_chunk_put(w, chunk, REPLAY_LOG_CHUNK_HDR_BYTES +
+                         c->stored_bytes);
+    w->raw_bytes += c->raw_bytes;
+    w->chunk_bytes += REPLAY_LOG_CHUNK_HDR_BYTES + c->stored_bytes;
+
+    w->len_bytes = 0;
+    c->seq++;
+    c->icount = w->state.icount;
+    c->event = w->state.event;
+    c->packet = w->state.packet;
+    replay_log_state_restart(&w->state, c);
+}
+
+/* The totals of adapter @id, or NULL if it is beyond their bound. */
+static ReplayLogAdapter *replay_log_adapter(ReplayLogWriter *w, uint64_t id)
+{
+    if (unlikely(id >= w->end.n_adapters)) {
+        if (id >= REPLAY_LOG_ADAPTERS_MAX) {
+            return NULL;
+        }
+        w->end.n_adapters = id + 1;     /* those between have zeros */
+    }
+    return &w->end.adapter[id];
+}
+
+bool replay_log_write_event(ReplayLogWriter *w, ReplayLogEventKind kind,
+                            const uint64_t *num, const void *data,
+                            size_t len_bytes)
+{
+    uint8_t *events = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
+    bool counted;
+
+    assert(kind < REPLAY_LOG_KINDS && replay_log_fields[kind]);
+    assert(len_bytes <= REPLAY_LOG_DATA_MAX_BYTES);
+
+    if (unlikely(w->pending_bytes || w->dropped)) {
+        if (w->pending_bytes + w->len_bytes + len_bytes >
+            REPLAY_LOG_PENDING_MAX_BYTES - REPLAY_LOG_EVENT_HDR_BYTES -
+            REPLAY_LOG_CHUNK_HDR_BYTES) {
+            w->dropped = true;
+        }
+        if (w->dropped) {
+            return false;
+        }
+    }
+
+    w->len_bytes = replay_log_event_save(&w->state, events + w->len_bytes,
+                                         kind, num, data, len_bytes) - events;
+    counted = replay_log_state_count(&w->state, kind, num);
+    assert(counted);            /* 2^63 instructions take centuries */
+    w->end.by_kind[kind]++;
+    if (kind == REPLAY_EV_ASYNC_NET) {
+        ReplayLogAdapter *a = replay_log_adapter(w, num[0]);
+
+        if (a) {
+            a->packets++;
+            a->bytes += len_bytes;
+        }
+        w->packet_bytes += len_bytes;
+    }
+    if (w->len_bytes >= REPLAY_LOG_CHUNK_BYTES) {
+        replay_log_chunk_close(w);
+    }
+    return !w->error;
+}
+
+static void replay_log_write_error(ReplayLogWriter *w, Error **errp)
+{
+    error_setg_errno(errp, w->error, "cannot write recording '%s'", w->path);
+}
+
+bool replay_log_writer_flush(ReplayLogWriter *w, Error **errp)
+{
+    if (!w->described_bytes) {
+        return true;
+    }
+    w->error = 0;               /* this is the retry */
+    replay_log_chunk_close(w);
+    if (w->error || !replay_log_pending_drain(w)) {
+        replay_log_write_error(w, errp);
+        return false;
+    }
+    if (w->dropped) {
+        error_setg(errp, "recording '%s' has ended at instruction %" PRIu64
+                   ": the file took nothing for too long", w->path,
+                   w->state.icount);
+        return false;
+    }
+    return true;
+}
+
+int replay_log_writer_error(const ReplayLogWriter *w)
+{
+    return w->dropped && !w->error ? ENOBUFS : w->error;
+}
+
+ReplayLogPos replay_log_writer_pos(const ReplayLogWriter *w)
+{
+    return (ReplayLogPos) {
+        .chunk = w->chunk.seq,
+        .offset_bytes = w->len_bytes,
+        .event = w->state.event,
+        .packet = w->state.packet,
+        .icount = w->state.icount,
+    };
+}
+
+void replay_log_writer_name_adapter(ReplayLogWriter *w, unsigned id,
+                                    const char *name)
+{
+    ReplayLogAdapter *a = replay_log_adapter(w, id);
+
+    if (a) {
+        g_free(a->name);
+        a->name = replay_log_str_clean(name, REPLAY_LOG_ADAPTER_NAME_MAX);
+    }
+}
+
+ReplayLogStats replay_log_writer_stats(const ReplayLogWriter *w)
+{
+    return (ReplayLogStats) {
+        .raw_bytes = w->raw_bytes + w->len_bytes,
+        .stored_bytes = w->file_bytes,
+        .events = w->state.event,
+        .packets = w->state.packet,
+        .packet_bytes = w->packet_bytes,
+    };
+}
+
+static bool replay_log_end_write(ReplayLogWriter *w, Error **errp)
+{
+    g_autoptr(GByteArray) out = g_byte_array_new();
+    ReplayLogChunk c = w->chunk;
+
+    w->end.icount = w->state.icount;
+    w->end.events = w->state.event;
+    g_byte_array_set_size(out, REPLAY_LOG_CHUNK_HDR_BYTES);
+    replay_log_end_save(out, &w->end, w->described_bytes, w->file_bytes);
+    c.kind = REPLAY_LOG_CHUNK_END;
+    c.flags = 0;
+    c.stored_bytes = out->len - REPLAY_LOG_CHUNK_HDR_BYTES;
+    c.raw_bytes = c.stored_bytes;
+    replay_log_chunk_save(out->data, &c);
+    if (!replay_log_file_append(w, out->data, out->len)) {
+        replay_log_write_error(w, errp);
+        return false;
+    }
+    return true;
+}
+
+bool replay_log_writer_close(ReplayLogWriter *w, Error **errp)
+{
+    bool ok = true;
+
+    if (w->described_bytes) {
+        ok = replay_log_writer_flush(w, errp) && replay_log_end_write(w, errp);
+        if (fsync(w->fd) < 0 && ok) {
+            error_setg_errno(errp, errno, "cannot write recording '%s'",
+                             w->path);
+            ok = false;
+        }
+    }
+    if (close(w->fd) < 0 && ok) {
+        error_setg_errno(errp, errno, "cannot close recording '%s'", w->path);
+        ok = false;
+    }
+    w->fd = -1;
+    replay_log_writer_free(w);
+    return ok;
+}
+
+/* --- Reader ------------------------------------------------------------ */
+
+/* A buffer that grows with what it is to hold, never beyond a chunk. */
+typedef struct ReplayLogBuffer {
+    uint8_t *data;
+    size_t size_bytes;
+} ReplayLogBuffer;
+
+struct ReplayLogReader {
+    char *path;
+    int fd;
+    QemuUUID uuid;
+    ReplayLogDescription *desc;
+    uint64_t events_offset;     /* of the chunk behind the description */
+
+    /* the chunk whose events are being read */
+    bool has_chunk;
+    ReplayLogChunk chunk;
+    uint64_t chunk_offset;
+    ReplayLogInput in;          /* what is left of its events */
+    ReplayLogState state;       /* before the first of these */
+
+    /* the chunk behind it */
+    uint32_t next_seq;
+    uint64_t next_offset;
+
+    ReplayLogStatus status;     /* anything but OK is final */
+    Error *error;               /* owned, why */
+
+    ReplayLogBuffer stored;     /* a payload as it is in the file */
+    ReplayLogBuffer raw;        /* and inflated */
+    z_stream *z;                /* NULL: nothing was inflated yet */
+};
+
+static void replay_log_buffer_need(ReplayLogBuffer *b, size_t bytes)
+{
+    assert(bytes <= REPLAY_LOG_CHUNK_MAX_BYTES);        /* checked before */
+    if (!b->data || b->size_bytes < bytes) {
+        g_free(b->data);
+        b->data = g_malloc(MAX(bytes, 1));
+        b->size_bytes = bytes;
+    }
+}
+
+/* Returns: how many bytes there were, up to @len; or -errno. */
+static ssize_t replay_log_read_at(int fd, void *buf, size_t len,
+                                  uint64_t offset)
+{
+    uint8_t *p = buf;
+    size_t done = 0;
+
+    if (lseek(fd, offset, SEEK_SET) < 0) {
+        return -errno;
+    }
+    while (done < len) {
+        ssize_t n = read(fd, p + done, len - done);
+
+        if (n > 0) {
+            done += n;
+        } else if (n == 0) {
+            break;
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return done;
+}
+
+/* A checksum, or what has a right one, is not as it must be. */
+static ReplayLogStatus G_GNUC_PRINTF(5, 6)
+replay_log_bad(const ReplayLogReader *r, uint32_t seq, uint64_t offset,
+               Error **errp, const char *fmt, ...)
+{
+    g_autofree char *why = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    why = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    error_setg(errp, "recording '%s' is damaged: chunk %" PRIu32 " at offset %"
+               PRIu64 ": %s", r->path, seq, offset, why);
+    return REPLAY_LOG_DAMAGED;
+}
+
+/* It may be good, and newer than this code. */
+static ReplayLogStatus G_GNUC_PRINTF(5, 6)
+replay_log_unknown(const ReplayLogReader *r, uint32_t seq, uint64_t offset,
+                   Error **errp, const char *fmt, ...)
+{
+    g_autofree char *what = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    what = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    error_setg(errp, "recording '%s' needs what is not known here: chunk %"
+               PRIu32 " at offset %" PRIu64 ": %s", r->path, seq, offset,
+               what);
+    error_append_hint(errp, "Replay it with the QEMU that recorded it.\n");
+    return REPLAY_LOG_DAMAGED;
+}
+
+static ReplayLogStatus replay_log_unread(const ReplayLogReader *r,
+                                         uint32_t seq, uint64_t offset,
+                                         int error, Error **errp)
+{
+    error_setg_errno(errp, error, "cannot read recording '%s': chunk %" PRIu32
+                     " at offset %" PRIu64, r->path, seq, offset);
+    return REPLAY_LOG_IO_ERROR;
+}
+
+/* The file ends where there should be more. */
+static ReplayLogStatus replay_log_cut(const ReplayLogReader *r, uint32_t seq,
+                                      uint64_t offset, Error **errp)
+{
+    error_setg(errp, "recording '%s' is cut: it has no end, and its chunk %"
+               PRIu32 " at offset %" PRIu64 " is not whole or not there",
+               r->path, seq, offset);
+    return REPLAY_LOG_CUT;
+}
+
+/* Returns: whether the file has @bytes from @offset on. */
+static bool replay_log_reaches(const ReplayLogReader *r, uint64_t offset,
+                               uint64_t bytes)
+{
+    struct stat st;
+
+    /* Not kept from the opening: a recorder may be at work. */
+    return fstat(r->fd, &st) == 0 && offset <= st.st_size &&
+           bytes <= st.st_size - offset;
+}
+
+/*
+ * Reads and verifies the header of the chunk at @offset, whose number must be
+ * @seq, and that the file has all of its payload.
+ */
+static ReplayLogStatus replay_log_peek(const ReplayLogReader *r,
+                                       uint32_t seq, uint64_t offset,
+                                       ReplayLogChunk *c, Error **errp)
+{
+    uint8_t hdr[REPLAY_LOG_CHUNK_HDR_BYTES];
+    ssize_t n = replay_log_read_at(r->fd, hdr, sizeof(hdr), offset);
+    uint32_t crc, crc_found;
+
+    if (n < 0) {
+        return replay_log_unread(r, seq, offset, -n, errp);
+    }
+    if (n < sizeof(hdr)) {
+        return replay_log_cut(r, seq, offset, errp);
+    }
+    crc = replay_log_crc(hdr, 48);
+    crc_found = ldl_le_p(hdr + 48);
+    if (crc != crc_found) {
+        return replay_log_bad(r, seq, offset, errp, "its header's checksum is "
+                              "0x%08" PRIx32 ", expected 0x%08" PRIx32,
+                              crc_found, crc);
+    }
+    replay_log_chunk_load(hdr, c);
+    if (c->tag != replay_log_tag(&r->uuid)) {
+        return replay_log_bad(r, seq, offset, errp, "it belongs to another "
+                              "recording (tag 0x%08" PRIx32 ", expected 0x%08"
+                              PRIx32 ")", c->tag, replay_log_tag(&r->uuid));
+    }
+    if (c->seq != seq) {
+        return replay_log_bad(r, seq, offset, errp, "it has number %" PRIu32,
+                              c->seq);
+    }
+    if (c->flags & ~(REPLAY_LOG_CHUNK_OPTIONAL | REPLAY_LOG_CHUNK_DEFLATED)) {
+        return replay_log_unknown(r, seq, offset, errp, "its flags 0x%x",
+                                  c->flags);
+    }
+    if (c->stored_bytes > REPLAY_LOG_CHUNK_MAX_BYTES ||
+        c->raw_bytes > REPLAY_LOG_CHUNK_MAX_BYTES) {
+        return replay_log_bad(r, seq, offset, errp, "it claims %" PRIu32
+                              " bytes, inflated %" PRIu32 ", and the limit is "
+                              "%d", c->stored_bytes, c->raw_bytes,
+                              REPLAY_LOG_CHUNK_MAX_BYTES);
+    }
+    if (!(c->flags & REPLAY_LOG_CHUNK_DEFLATED) &&
+        c->stored_bytes != c->raw_bytes) {
+        return replay_log_bad(r, seq, offset, errp, "it is not deflated, but "
+                              "claims %" PRIu32 " bytes and %" PRIu32,
+                              c->stored_bytes, c->raw_bytes);
+    }
+    if (c->icount > INT64_MAX) {
+        return replay_log_bad(r, seq, offset, errp, "instruction %" PRIu64
+                              " is beyond any count", c->icount);
+    }
+    if (!replay_log_reaches(r, offset, sizeof(hdr) + c->stored_bytes)) {
+        return replay_log_cut(r, seq, offset, errp);
+    }
+    return REPLAY_LOG_OK;
+}
+
+/* @r->raw becomes exactly @c->raw_bytes, from all of @r->stored. */
+static const char *replay_log_chunk_inflate(ReplayLogReader *r,
+                                            const ReplayLogChunk *c)
+{
+    z_stream *z = r->z;
+    int ret;
+
+    if (!z) {
+        z = g_new0(z_stream, 1);
+        if (inflateInit(z) != Z_OK) {
+            g_free(z);
+            return "zlib does not start";
+        }
+        r->z = z;
+    }
+    inflateReset(z);
+    replay_log_buffer_need(&r->raw, c->raw_bytes);
+    z->next_in = r->stored.data;
+    z->avail_in = c->stored_bytes;
+    z->next_out = r->raw.data;
+    z->avail_out = c->raw_bytes;
+    ret = inflate(z, Z_FINISH);
+    if (ret != Z_STREAM_END || z->avail_in || z->avail_out) {
+        return "it does not inflate to what it claims";
+    }
+    return NULL;
+}
+
+/*
+ * Reads the payload of a chunk that was peeked at, verifies and inflates it.
+ * @in: where to find it; borrowed until the next payload is read
+ */
+static ReplayLogStatus replay_log_payload(ReplayLogReader *r,
+                                          const ReplayLogChunk *c,
+                                          uint64_t offset, ReplayLogInput *in,
+                                          Error **errp)
+{
+    const char *why;
+    uint32_t crc;
+    ssize_t n;
+
+    replay_log_buffer_need(&r->stored, c->stored_bytes);
+    n = replay_log_read_at(r->fd, r->stored.data, c->stored_bytes,
+                           offset + REPLAY_LOG_CHUNK_HDR_BYTES);
+    if (n < 0) {
+        return replay_log_unread(r, c->seq, offset, -n, errp);
+    }
+    if (n < c->stored_bytes) {
+        return replay_log_cut(r, c->seq, offset, errp);
+    }
+    crc = replay_log_crc(r->stored.data, c->stored_bytes);
+    if (c->payload_crc != crc) {
+        return replay_log_bad(r, c->seq, offset, errp, "its payload's checksum "
+                              "is 0x%08" PRIx32 ", expected 0x%08" PRIx32,
+                              crc, c->payload_crc);
+    }
+    in->p = r->stored.data;
+    if (c->flags & REPLAY_LOG_CHUNK_DEFLATED) {
+        why = replay_log_chunk_inflate(r, c);
+        if (why) {
+            return replay_log_bad(r, c->seq, offset, errp, "%s", why);
+        }
+        in->p = r->raw.data;
+    }
+    in->end = in->p + c->raw_bytes;
+    return REPLAY_LOG_OK;
+}
+
+/* Begins with the events of a chunk. */
+static void replay_log_reader_enter(ReplayLogReader *r,
+                                    const ReplayLogChunk *c, uint64_t offset,
+                                    ReplayLogInput in)
+{
+    r->has_chunk = true;
+    r->chunk = *c;
+    r->chunk_offset = offset;
+    r->in = in;
+    r->next_seq = c->seq + 1;
+    r->next_offset = offset + REPLAY_LOG_CHUNK_HDR_BYTES + c->stored_bytes;
+    replay_log_state_restart(&r->state, c);
+}
+
+/* Stands before a chunk, which may be of any kind, or not be there. */
+static void replay_log_reader_approach(ReplayLogReader *r,
+                                       const ReplayLogChunk *c,
+                                       uint64_t offset)
+{
+    r->has_chunk = false;
+    r->in.p = NULL;
+    r->in.end = NULL;
+    r->next_seq = c->seq;
+    r->next_offset = offset;
+    replay_log_state_restart(&r->state, c);
+}
+
+/* Stands before all that follows the description. */
+static void replay_log_reader_rewind(ReplayLogReader *r)
+{
+    ReplayLogChunk first = { .seq = 1 };
+
+    replay_log_reader_approach(r, &first, r->events_offset);
+}
+
+/* Makes a result final, adding to its reason how far one got. */
+static void replay_log_reader_stop(ReplayLogReader *r, ReplayLogStatus status,
+                                   Error *err)
+{
+    if (status != REPLAY_LOG_END) {
+        error_append_hint(&err, "Up to there it is good: %" PRIu64
+                          " instructions, %" PRIu64 " events, %" PRIu64
+                          " packets.\n", r->state.icount, r->state.event,
+                          r->state.packet);
+    }
+    if (status == REPLAY_LOG_CUT) {
+        error_append_hint(&err, "Its recorder was killed, or is still at "
+                          "work.\n");
+    }
+    r->status = status;
+    r->error = err;
+}
+
+/* Goes to the next chunk with events, past those that may be skipped. */
+static ReplayLogStatus replay_log_next(ReplayLogReader *r, Error **errp)
+{
+    for (;;) {
+        uint32_t seq = r->next_seq;
+        uint64_t offset = r->next_offset;
+        ReplayLogIndexEntry unused;
+        ReplayLogInput in;
+        ReplayLogChunk c;
+        ReplayLogStatus status;
+        const char *why;
+
+        status = replay_log_peek(r, seq, offset, &c, errp);
+        if (status != REPLAY_LOG_OK) {
+            return status;
+        }
+        if (replay_log_chunk_counts(&c) &&
+            (c.icount != r->state.icount || c.event != r->state.event ||
+             c.packet != r->state.packet)) {
+            return replay_log_bad(r, seq, offset, errp, "it claims to begin at "
+                "instruction %" PRIu64 ", event %" PRIu64 ", packet %" PRIu64
+                ", but what is before it ends at instruction %" PRIu64
+                ", event %" PRIu64 ", packet %" PRIu64, c.icount, c.event,
+                c.packet, r->state.icount, r->state.event, r->state.packet);
+        }
+        switch (c.kind) {
+        case REPLAY_LOG_CHUNK_EVENTS:
+            status = replay_log_payload(r, &c, offset, &in, errp);
+            if (status == REPLAY_LOG_OK) {
+                replay_log_reader_enter(r, &c, offset, in);
+            }
+            return status;
+        case REPLAY_LOG_CHUNK_END:
+            status = replay_log_payload(r, &c, offset, &in, errp);
+            if (status != REPLAY_LOG_OK) {
+                return status;
+            }
+            why = replay_log_end_load(&in, &c, offset, 0, &unused);
+            if (why) {
+                return replay_log_bad(r, seq, offset, errp, "%s", why);
+            }
+            if (replay_log_reaches(r, offset + REPLAY_LOG_CHUNK_HDR_BYTES +
+                                   c.stored_bytes, 1)) {
+                return replay_log_bad(r, seq, offset, errp, "it is the end, "
+                                      "but more follows");
+            }
+            error_setg(errp, "recording '%s' ends here, at instruction %"
+                       PRIu64, r->path, c.icount);
+            return REPLAY_LOG_END;
+        case REPLAY_LOG_CHUNK_DESCRIPTION:
+            return replay_log_bad(r, seq, offset, errp, "it is a second "
+                                  "description");
+        default:
+            if (!(c.flags & REPLAY_LOG_CHUNK_OPTIONAL)) {
+                return replay_log_unknown(r, seq, offset, errp, "its kind %u, "
+                                          "which must not be skipped",
+                                          c.kind);
+            }
+            status = replay_log_payload(r, &c, offset, &in, errp);
+            if (status != REPLAY_LOG_OK) {
+                return status;
+            }
+            r->next_seq = seq + 1;
+            r->next_offset = offset + REPLAY_LOG_CHUNK_HDR_BYTES +
+                             c.stored_bytes;
+        }
+    }
+}
+
+static bool replay_log_reader_describe(ReplayLogReader *r, Error **errp)
+{
+    uint64_t offset = REPLAY_LOG_HEADER_BYTES;
+    ReplayLogStatus status;
+    ReplayLogChunk c;
+    ReplayLogInput in;
+    const char *why;
+    Error *err = NULL;
+
+    status = replay_log_peek(r, 0, offset, &c, &err);
+    if (status == REPLAY_LOG_OK && c.kind != REPLAY_LOG_CHUNK_DESCRIPTION) {
+        status = replay_log_bad(r, 0, offset, &err, "it is not a description");
+    }
+    if (status == REPLAY_LOG_OK && (c.icount || c.event || c.packet)) {
+        status = replay_log_bad(r, 0, offset, &err, "it does not begin at 0");
+    }
+    if (status == REPLAY_LOG_OK) {
+        status = replay_log_payload(r, &c, offset, &in, &err);
+    }
+    if (status == REPLAY_LOG_OK) {
+        why = replay_log_description_load(&in, r->desc);
+        if (why) {
+            status = replay_log_bad(r, 0, offset, &err, "%s", why);
+        }
+    }
+    if (status == REPLAY_LOG_CUT) {
+        error_append_hint(&err, "It has not even its description: there is "
+                          "nothing to replay.\n");
+    }
+    if (status != REPLAY_LOG_OK) {
+        error_propagate(errp, err);
+        return false;
+    }
+    r->events_offset = offset + REPLAY_LOG_CHUNK_HDR_BYTES + c.stored_bytes;
+    return true;
+}
+
+/* @fd: owned, whether it succeeds or not */
+static ReplayLogReader *replay_log_reader_new(const char *path, int fd,
+                                              Error **errp)
+{
+    ReplayLogReader *r = g_new0(ReplayLogReader, 1);
+    uint8_t hdr[REPLAY_LOG_HEADER_BYTES] = { };
+    uint64_t bytes;
+    ssize_t n;
+
+    r->path = g_strdup(path);
+    r->fd = fd;
+    r->desc = replay_log_description_new();
+    if (!replay_log_regular(path, fd, &bytes, errp)) {
+        goto fail;
+    }
+    n = replay_log_read_at(fd, hdr, sizeof(hdr), 0);
+    if (n < 0) {
+        error_setg_errno(errp, -n, "cannot read '%s'", path);
+        goto fail;
+    }
+    if (!replay_log_header_load(path, hdr, n, &r->uuid, errp) ||
+        !replay_log_reader_describe(r, errp)) {
+        goto fail;
+    }
+    replay_log_reader_rewind(r);
+    return r;
+
+fail:
+    replay_log_reader_close(r);
+    return NULL;
+}
+
+ReplayLogReader *replay_log_reader_open(const char *path, Error **errp)
+{
+    int fd = open(path, O_RDONLY | REPLAY_LOG_O_FLAGS);
+
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "cannot open recording '%s'", path);
+        return NULL;
+    }
+    return replay_log_reader_new(path, fd, errp);
+}
+
+void replay_log_reader_close(ReplayLogReader *r)
+{
+    if (!r) {
+        return;
+    }
+    if (r->fd >= 0) {
+        close(r->fd);
+    }
+    if (r->z) {
+        inflateEnd(r->z);
+        g_free(r->z);
+    }
+    error_free(r->error);
+    replay_log_description_free(r->desc);
+    g_free(r->raw.data);
+    g_free(r->stored.data);
+    g_free(r->path);
+    g_free(r);
+}
+
+const QemuUUID *replay_log_reader_uuid(const ReplayLogReader *r)
+{
+    return &r->uuid;
+}
+
+const ReplayLogDescription *
+replay_log_reader_description(const ReplayLogReader *r)
+{
+    return r->desc;
+}
+
+/* An event that is in a chunk, but not as an event should be. */
+static ReplayLogStatus replay_log_bad_event(const ReplayLogReader *r,
+                                            const ReplayLogEvent *ev,
+                                            const char *why, Error **errp)
+{
+    const char *name = replay_log_event_name(ev->kind);
+
+    if (!name) {
+        return replay_log_unknown(r, r->chunk.seq, r->chunk_offset, errp,
+                                  "event %" PRIu64 " of kind 0x%02x",
+                                  ev->number, ev->kind);
+    }
+    return replay_log_bad(r, r->chunk.seq, r->chunk_offset, errp,
+                          "event %" PRIu64 " (%s) %s", ev->number, name, why);
+}
+
+ReplayLogStatus replay_log_read_event(ReplayLogReader *r, ReplayLogEvent *ev,
+                                      Error **errp)
+{
+    ReplayLogStatus status = r->status;
+    Error *err = NULL;
+    const uint8_t *start;
+    const char *why;
+
+    while (status == REPLAY_LOG_OK && r->in.p == r->in.end) {
+        status = replay_log_next(r, &err);
+    }
+    if (likely(status == REPLAY_LOG_OK)) {
+        ev->number = r->state.event;
+        ev->icount = r->state.icount;
+        ev->packet = r->state.packet;
+        ev->chunk = r->chunk.seq;
+        ev->file_offset = r->chunk_offset;
+        start = r->in.p;
+        why = replay_log_event_load(&r->state, &r->in, ev);
+        if (likely(!why)) {
+            if (likely(replay_log_state_count(&r->state, ev->kind,
+                                              ev->num))) {
+                return REPLAY_LOG_OK;
+            }
+            why = replay_log_overflow;
+        }
+        r->in.p = start;
+        status = replay_log_bad_event(r, ev, why, &err);
+    }
+    if (err) {
+        replay_log_reader_stop(r, status, err);
+    }
+    if (errp) {
+        error_propagate(errp, error_copy(r->error));
+    }
+    return status;
+}
+
+ReplayLogPos replay_log_reader_pos(const ReplayLogReader *r)
+{
+    return (ReplayLogPos) {
+        .chunk = r->has_chunk ? r->chunk.seq : r->next_seq,
+        .offset_bytes = r->has_chunk ?
+                        r->chunk.raw_bytes - (r->in.end - r->in.p) : 0,
+        .event = r->state.event,
+        .packet = r->state.packet,
+        .icount = r->state.icount,
+    };
+}
+
+/*
+ * Asks the end chunk, if there is one, for a chunk at or before number @seq.
+ * What it says is a hint: where it sends one, a header must agree.  So it
+ * leads past damage, too; and in a file that was made to deceive to events
+ * that one would not come by in reading, which are as well-formed as those.
+ * Destroys the buffers.
+ */
+static void replay_log_index_find(ReplayLogReader *r, uint32_t seq,
+                                  ReplayLogIndexEntry *found)
+{
+    uint8_t trailer[REPLAY_LOG_TRAILER_BYTES];
+    uint8_t hdr[REPLAY_LOG_CHUNK_HDR_BYTES];
+    ReplayLogChunk c;
+    ReplayLogInput in;
+    uint64_t bytes, offset;
+
+    found->seq = 0;
+    if (!replay_log_regular(r->path, r->fd, &bytes, NULL) ||
+        bytes < r->events_offset + sizeof(hdr) + sizeof(trailer) ||
+        replay_log_read_at(r->fd, trailer, sizeof(trailer),
+                           bytes - sizeof(trailer)) != sizeof(trailer)) {
+        return;
+    }
+    offset = ldq_le_p(trailer);
+    if (offset < r->events_offset ||
+        offset > bytes - sizeof(hdr) - sizeof(trailer) ||
+        replay_log_read_at(r->fd, hdr, sizeof(hdr), offset) != sizeof(hdr)) {
+        return;
+    }
+    /* Its number is not known yet: it is whatever it says. */
+    if (replay_log_peek(r, ldl_le_p(hdr + 4), offset, &c, NULL) !=
+        REPLAY_LOG_OK ||
+        c.kind != REPLAY_LOG_CHUNK_END ||
+        offset + sizeof(hdr) + c.stored_bytes != bytes ||
+        replay_log_payload(r, &c, offset, &in, NULL) != REPLAY_LOG_OK ||
+        replay_log_end_load(&in, &c, offset, seq, found) != NULL ||
+        !found->seq ||
+        replay_log_peek(r, found->seq, found->file_offset, &c, NULL) !=
+        REPLAY_LOG_OK || c.kind != REPLAY_LOG_CHUNK_EVENTS ||
+        c.icount != found->icount || c.packet != found->packet) {
+        found->seq = 0;
+    }
+}
+
+/*
+ * Stands behind the first @skip bytes of the events of a chunk.
+ *
+ * Returns: true; false if that is not where an event ends, and then with
+ * @errp set if the chunk is not as it must be.
+ */
+static bool replay_log_reader_enter_at(ReplayLogReader *r,
+                                       const ReplayLogChunk *c,
+                                       uint64_t offset, size_t skip,
+                                       Error **errp)
+{
+    const uint8_t *end;
+    ReplayLogInput in;
+
+    if (replay_log_payload(r, c, offset, &in, errp) != REPLAY_LOG_OK) {
+        return false;
+    }
+    replay_log_reader_enter(r, c, offset, in);
+    if (skip > c->raw_bytes) {
+        return false;
+    }
+    end = in.p + skip;
+    while (r->in.p < end) {
+        ReplayLogEvent ev = { .number = r->state.event };
+        const char *why = replay_log_event_load(&r->state, &r->in, &ev);
+
+        if (!why && !replay_log_state_count(&r->state, ev.kind, ev.num)) {
+            why = replay_log_overflow;
+        }
+        if (why) {
+            replay_log_bad_event(r, &ev, why, errp);
+            return false;
+        }
+    }
+    return r->in.p == end;
+}
+
+/* As replay_log_reader_seek(), but leaves @r anywhere when it fails. */
+static bool replay_log_reader_go(ReplayLogReader *r, const ReplayLogPos *pos,
+                                 Error **errp)
+{
+    ReplayLogIndexEntry start;
+    ReplayLogChunk c, last = { };
+    uint64_t offset, last_offset = 0;
+    uint32_t seq, skip = 0;
+    ReplayLogStatus status;
+    Error *err = NULL;
+
+    error_free(r->error);
+    r->error = NULL;
+    r->status = REPLAY_LOG_OK;
+    replay_log_index_find(r, pos->chunk, &start);
+    replay_log_reader_rewind(r);
+
+    /* From header to header, to the chunk. */
+    seq = start.seq ?: 1;
+    offset = start.seq ? start.file_offset : r->events_offset;
+    for (;;) {
+        status = replay_log_peek(r, seq, offset, &c, &err);
+        if (status != REPLAY_LOG_OK || seq >= pos->chunk) {
+            break;
+        }
+        if (c.kind == REPLAY_LOG_CHUNK_EVENTS) {
+            last = c;
+            last_offset = offset;
+        }
+        offset += REPLAY_LOG_CHUNK_HDR_BYTES + c.stored_bytes;
+        seq++;
+    }
+    if (seq != pos->chunk) {
+        goto no_place;
+    }
+    if (status == REPLAY_LOG_OK && c.kind == REPLAY_LOG_CHUNK_EVENTS &&
+        pos->offset_bytes) {
+        last = c;
+        last_offset = offset;
+        skip = pos->offset_bytes;
+    } else if (pos->offset_bytes) {
+        goto no_place;
+    } else if (status == REPLAY_LOG_OK && replay_log_chunk_counts(&c) &&
+               c.icount == pos->icount && c.event == pos->event &&
+               c.packet == pos->packet) {
+        replay_log_reader_approach(r, &c, offset);
+        last.seq = 0;
+    } else {
+        /* Nothing there agrees: is it the place where the events end? */
+        skip = last.raw_bytes;
+    }
+    if (last.seq) {
+        error_free(err);
+        err = NULL;
+        if (!replay_log_reader_enter_at(r, &last, last_offset, skip, &err)) {
+            goto no_place;
+        }
+    }
+    if (r->state.event != pos->event || r->state.packet != pos->packet ||
+        r->state.icount != pos->icount) {
+        goto no_place;
+    }
+    error_free(err);
+    return true;
+
+no_place:
+    if (err) {
+        error_propagate(errp, err);
+    } else {
+        error_setg(errp, "recording '%s' has no such place as event %" PRIu64
+                   " at instruction %" PRIu64 ", byte %" PRIu32 " of chunk %"
+                   PRIu32, r->path, pos->event, pos->icount,
+                   pos->offset_bytes, pos->chunk);
+    }
+    return false;
+}
+
+bool replay_log_reader_seek(ReplayLogReader *r, const ReplayLogPos *pos,
+                            Error **errp)
+{
+    ReplayLogPos old = replay_log_reader_pos(r);
+    Error *err = NULL;
+
+    if (replay_log_reader_go(r, pos, errp)) {
+        return true;
+    }
+    if (!replay_log_reader_go(r, &old, &err)) {
+        replay_log_reader_stop(r, REPLAY_LOG_IO_ERROR, err);
+    }
+    return false;
+}
+
+ReplayLogInfo replay_log_reader_info(ReplayLogReader *r)
+{
+    ReplayLogInfo info = { };
+    uint64_t offset = REPLAY_LOG_HEADER_BYTES;
+    ReplayLogChunk c;
+
+    if (!replay_log_regular(r->path, r->fd, &info.file_bytes, NULL)) {
+        return info;
+    }
+    while (!info.complete && replay_log_peek(r, info.chunks, offset, &c,
+                                             NULL) == REPLAY_LOG_OK) {
+        offset += REPLAY_LOG_CHUNK_HDR_BYTES + c.stored_bytes;
+        info.chunks++;
+        if (replay_log_chunk_counts(&c)) {
+            info.icount = c.icount;
+            info.events = c.event;
+            info.packets = c.packet;
+        }
+        if (c.kind == REPLAY_LOG_CHUNK_EVENTS) {
+            info.raw_bytes += c.raw_bytes;
+        }
+        info.complete = c.kind == REPLAY_LOG_CHUNK_END;
+    }
+    if (offset != info.file_bytes) {
+        info.complete = false;          /* something follows the end */
+    }
+    return info;
+}

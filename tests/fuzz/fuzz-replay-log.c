@@ -1,0 +1,480 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Fuzz target for the reader of recordings: any bytes are a file, which is
+ * opened, read to its end, examined, and sought in.  tests/fuzz/run builds
+ * it, with libFuzzer and sanitizers, and runs it.
+ *
+ * Random bytes would stay before the first checksum.  So the mutator changes
+ * what is behind them - headers, and payloads as they are when inflated - and
+ * puts the checksums, the lengths and mostly the counts right afterwards.
+ *
+ * With REPLAY_FUZZ_SEEDS in its environment the program only writes a few
+ * recordings into that folder.
+ */
+
+#include "qemu/osdep.h"
+#include <zlib.h>
+#include "qapi/error.h"
+#include "qemu/bswap.h"
+#include "qemu/crc32c.h"
+#include "qemu/memfd.h"
+#include "qemu/units.h"
+#include "replay/replay-log.h"
+#include "libfuzzer.h"
+
+/* How many places of a recording are sought again. */
+#define FUZZ_PLACES         16
+/* One more chunk than the mutator looks at. */
+#define FUZZ_CHUNKS         64
+
+/* What no input may do. */
+static void fuzz_check(bool ok, const char *what)
+{
+    if (!ok) {
+        fprintf(stderr, "fuzz-replay-log: %s\n", what);
+        abort();
+    }
+}
+
+/* Returns: the path (borrowed) of a file in memory with these bytes. */
+static const char *fuzz_file(const uint8_t *data, size_t size)
+{
+    static char path[32];
+    static int fd = -1;
+    size_t done = 0;
+
+    if (fd < 0) {
+        fd = memfd_create("fuzz", MFD_CLOEXEC);
+        fuzz_check(fd >= 0, "no file in memory");
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    }
+    fuzz_check(ftruncate(fd, size) == 0, "no room in memory");
+    while (done < size) {
+        ssize_t n = pwrite(fd, data + done, size - done, done);
+
+        fuzz_check(n > 0, "no room in memory");
+        done += n;
+    }
+    return path;
+}
+
+/* Reasons are printed on terminals. */
+static void fuzz_check_error(Error *err)
+{
+    const char *p = error_get_pretty(err);
+
+    fuzz_check(*p, "a failure without a reason");
+    for (; *p; p++) {
+        fuzz_check((uint8_t)*p >= 0x20 && (uint8_t)*p != 0x7f,
+                   "a reason with control characters");
+    }
+    error_free(err);
+}
+
+static void fuzz_description(const ReplayLogDescription *d)
+{
+    size_t i, n = replay_log_description_count(d);
+
+    fuzz_check(n <= REPLAY_LOG_DESC_MAX, "a description too long");
+    for (i = 0; i < n; i++) {
+        const char *value;
+        const char *key = replay_log_description_nth(d, i, &value);
+
+        fuzz_check(g_utf8_validate(key, -1, NULL) &&
+                   g_utf8_validate(value, -1, NULL), "a string that is none");
+        fuzz_check(strlen(key) <= REPLAY_LOG_DESC_STR_MAX &&
+                   strlen(value) <= REPLAY_LOG_DESC_STR_MAX,
+                   "a string too long");
+        fuzz_check(replay_log_description_get(d, key) == value,
+                   "a key with two values");
+    }
+}
+
+/* Returns: something that depends on all that the event claims to have. */
+static unsigned fuzz_event(const ReplayLogEvent *ev)
+{
+    const char *fields = replay_log_event_fields(ev->kind);
+    unsigned sum = 0;
+    size_t i, n;
+
+    fuzz_check(fields, "an event of no kind");
+    n = strcspn(fields, "b");
+    fuzz_check(ev->n_nums == n, "an event with other fields than its kind's");
+    fuzz_check(!!ev->data == !!fields[n], "an event with bytes");
+    fuzz_check(ev->len_bytes <= REPLAY_LOG_DATA_MAX_BYTES,
+               "an event too large");
+    fuzz_check(ev->icount <= INT64_MAX, "a negative instruction count");
+    for (i = 0; i < n; i++) {
+        sum += ev->num[i];
+    }
+    for (i = 0; i < ev->len_bytes; i++) {
+        sum += ev->data[i];
+    }
+    return sum;
+}
+
+/*
+ * Whether the file ends as complete recordings do.  Then an index may lead
+ * elsewhere than reading does, if reading ends before it comes there.
+ */
+static bool fuzz_has_end(const uint8_t *data, size_t size)
+{
+    uint64_t offset = size < 8 ? size : ldq_le_p(data + size - 8);
+
+    return offset < size && size - offset >= REPLAY_LOG_CHUNK_HDR_BYTES &&
+           lduw_le_p(data + offset) == REPLAY_LOG_CHUNK_END;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const char *path = fuzz_file(data, size);
+    ReplayLogPos place[FUZZ_PLACES];
+    unsigned sum[FUZZ_PLACES];
+    ReplayLogPos pos, anywhere = { .chunk = size ? data[size / 2] : 1 };
+    ReplayLogStatus status, again;
+    ReplayLogReader *r;
+    ReplayLogInfo info;
+    ReplayLogEvent ev;
+    Error *err = NULL;
+    uint64_t n, step = 1;
+    unsigned i, n_places = 0;
+    bool same;
+
+    r = replay_log_reader_open(path, &err);
+    if (!r) {
+        fuzz_check_error(err);
+        return 0;
+    }
+    fuzz_description(replay_log_reader_description(r));
+
+    for (n = 0; ; n++) {
+        pos = replay_log_reader_pos(r);
+        fuzz_check(pos.event == n, "events are not counted");
+        status = replay_log_read_event(r, &ev, &err);
+        if (status != REPLAY_LOG_OK) {
+            break;
+        }
+        fuzz_check(ev.number == n && ev.icount == pos.icount &&
+                   ev.packet == pos.packet, "an event not where it stands");
+        i = fuzz_event(&ev);
+        if (n % step == 0) {
+            if (n_places == FUZZ_PLACES) {
+                n_places = 0;
+                step *= 4;
+            }
+            place[n_places] = pos;
+            sum[n_places++] = i;
+        }
+    }
+    fuzz_check_error(err);
+    err = NULL;
+    again = replay_log_read_event(r, &ev, NULL);
+    fuzz_check(again == status, "an end that was none");
+
+    info = replay_log_reader_info(r);
+    fuzz_check(info.file_bytes == size, "a file of another size");
+    fuzz_check(!info.complete || info.events == n ||
+               status != REPLAY_LOG_END, "another number of events");
+
+    same = status == REPLAY_LOG_END || !fuzz_has_end(data, size);
+    for (i = n_places; i-- > 0; ) {
+        bool found = replay_log_reader_seek(r, &place[i], NULL);
+
+        fuzz_check(found || !same, "a place that is lost");
+        again = replay_log_read_event(r, &ev, NULL);
+        fuzz_check(!same || (again == REPLAY_LOG_OK &&
+                             ev.number == place[i].event &&
+                             fuzz_event(&ev) == sum[i]),
+                   "another event at the same place");
+    }
+    fuzz_check(replay_log_reader_seek(r, &pos, NULL) || !same,
+               "an end that is lost");
+    again = replay_log_read_event(r, &ev, NULL);
+    fuzz_check(again == status || !same, "another end at the same place");
+    if (!replay_log_reader_seek(r, &anywhere, &err)) {
+        fuzz_check_error(err);
+    }
+    replay_log_read_event(r, &ev, NULL);
+    replay_log_reader_close(r);
+    return 0;
+}
+
+/* --- Mutation --------------------------------------------------------- */
+
+static uint32_t fuzz_random(uint32_t *state, uint32_t below)
+{
+    *state = *state * 1664525 + 1013904223;
+    return (*state >> 8) % below;
+}
+
+/* Finds the chunks of a file.  Returns: how many; their offsets in @at. */
+static unsigned fuzz_chunks(const uint8_t *data, size_t size, size_t *at)
+{
+    unsigned n = 0;
+    size_t offset = REPLAY_LOG_HEADER_BYTES;
+
+    while (n < FUZZ_CHUNKS && offset < size &&
+           size - offset >= REPLAY_LOG_CHUNK_HDR_BYTES) {
+        uint32_t stored = ldl_le_p(data + offset + 8);
+
+        at[n++] = offset;
+        offset += REPLAY_LOG_CHUNK_HDR_BYTES;
+        if (stored > size - offset) {
+            break;
+        }
+        offset += stored;
+    }
+    return n;
+}
+
+static void fuzz_repair_crcs(uint8_t *data, size_t size, uint32_t *state)
+{
+    size_t at[FUZZ_CHUNKS];
+    unsigned i, n;
+
+    if (size < REPLAY_LOG_HEADER_BYTES) {
+        return;
+    }
+    stl_le_p(data + 36, crc32c(0xffffffff, data, 36));
+    n = fuzz_chunks(data, size, at);
+    for (i = 0; i < n; i++) {
+        uint8_t *p = data + at[i];
+        uint32_t stored = ldl_le_p(p + 8);
+        size_t room = size - at[i] - REPLAY_LOG_CHUNK_HDR_BYTES;
+
+        if (fuzz_random(state, 16)) {
+            stl_le_p(p + 4, i);
+            memcpy(p + 40, data + 16, 4);
+            stl_le_p(p + 44, crc32c(0xffffffff, p + REPLAY_LOG_CHUNK_HDR_BYTES,
+                                    MIN(stored, room)));
+        }
+        stl_le_p(p + 48, crc32c(0xffffffff, p, 48));
+    }
+}
+
+/*
+ * Puts right where each chunk says that it begins: the reader itself tells
+ * where the one before it ended.
+ */
+static void fuzz_repair_counts(uint8_t *data, size_t size)
+{
+    ReplayLogReader *r;
+    size_t at[FUZZ_CHUNKS];
+    unsigned i, n = fuzz_chunks(data, size, at);
+
+    for (i = 1; i < n; i++) {
+        uint8_t *p = data + at[i];
+        ReplayLogEvent ev;
+        ReplayLogPos pos;
+
+        /* Quadratic, and short. */
+        r = replay_log_reader_open(fuzz_file(data, at[i]), NULL);
+        if (!r) {
+            return;
+        }
+        while (replay_log_read_event(r, &ev, NULL) == REPLAY_LOG_OK) {
+            /* to the end of what is there */
+        }
+        pos = replay_log_reader_pos(r);
+        replay_log_reader_close(r);
+        if (lduw_le_p(p) == REPLAY_LOG_CHUNK_EVENTS ||
+            lduw_le_p(p) == REPLAY_LOG_CHUNK_END) {
+            stq_le_p(p + 16, pos.icount);
+            stq_le_p(p + 24, pos.event);
+            stq_le_p(p + 32, pos.packet);
+            stl_le_p(p + 48, crc32c(0xffffffff, p, 48));
+        }
+    }
+}
+
+/* Replaces @old bytes at @offset by others.  Returns: the new size. */
+static size_t fuzz_replace(uint8_t *data, size_t size, size_t max_size,
+                           size_t offset, size_t old, const uint8_t *with,
+                           size_t len)
+{
+    if (size - old + len > max_size) {
+        return size;
+    }
+    memmove(data + offset + len, data + offset + old, size - offset - old);
+    memcpy(data + offset, with, len);
+    return size - old + len;
+}
+
+/* Mutates what a payload is when inflated, and stores that. */
+static size_t fuzz_mutate_payload(uint8_t *data, size_t size, size_t max_size,
+                                  size_t at, uint32_t *state)
+{
+    static uint8_t raw[64 * KiB];
+    static uint8_t deflated[64 * KiB];
+    uint8_t *p = data + at;
+    uint32_t stored = ldl_le_p(p + 8);
+    uint16_t flags = lduw_le_p(p + 2) & ~REPLAY_LOG_CHUNK_DEFLATED;
+    const uint8_t *with = raw;
+    uLongf len = sizeof(raw);
+    uLongf raw_len;
+    size_t new_size;
+
+    at += REPLAY_LOG_CHUNK_HDR_BYTES;
+    if (stored > size - at) {
+        return size;
+    }
+    if (!(lduw_le_p(p + 2) & REPLAY_LOG_CHUNK_DEFLATED) ||
+        uncompress(raw, &len, data + at, stored) != Z_OK) {
+        len = MIN(stored, sizeof(raw));
+        memcpy(raw, data + at, len);
+    }
+    len = LLVMFuzzerMutate(raw, len, sizeof(raw));
+    raw_len = len;
+    if (fuzz_random(state, 3) == 0) {
+        uLongf deflated_len = sizeof(deflated);
+
+        if (compress2(deflated, &deflated_len, raw, len, 1) == Z_OK) {
+            with = deflated;
+            len = deflated_len;
+            flags |= REPLAY_LOG_CHUNK_DEFLATED;
+        }
+    }
+    new_size = fuzz_replace(data, size, max_size, at, stored, with, len);
+    if (new_size == size - stored + len) {
+        stw_le_p(p + 2, flags);
+        stl_le_p(p + 8, len);
+        stl_le_p(p + 12, raw_len);
+    }
+    return new_size;
+}
+
+/* Puts an end, mostly a good one, in the place of the last chunk. */
+static size_t fuzz_mutate_end(uint8_t *data, size_t size, size_t max_size,
+                              size_t at, uint32_t *state)
+{
+    uint8_t p[REPLAY_LOG_CHUNK_HDR_BYTES + 64] = { };
+    uint8_t *q = p + REPLAY_LOG_CHUNK_HDR_BYTES;
+    ReplayLogReader *r = replay_log_reader_open(fuzz_file(data, at), NULL);
+    ReplayLogPos pos = { };
+    ReplayLogEvent ev;
+    uint64_t number[6];
+    size_t i;
+
+    if (r) {
+        while (replay_log_read_event(r, &ev, NULL) == REPLAY_LOG_OK) {
+            /* to the end of what is there */
+        }
+        pos = replay_log_reader_pos(r);
+        replay_log_reader_close(r);
+    }
+    number[0] = pos.icount;
+    number[1] = pos.event;
+    number[2] = 1;                      /* one kind */
+    number[3] = REPLAY_EV_INTERRUPT;
+    number[4] = pos.event;
+    number[5] = 0;                      /* no adapter */
+    for (i = 0; i < ARRAY_SIZE(number); i++) {
+        uint64_t v = number[i];
+
+        for (; v >= 0x80; v >>= 7) {
+            *q++ = v | 0x80;
+        }
+        *q++ = v;
+    }
+    *q++ = 0;                           /* no index */
+    stq_le_p(q, at);
+    q += 8;
+    stw_le_p(p, REPLAY_LOG_CHUNK_END);
+    stl_le_p(p + 8, q - p - REPLAY_LOG_CHUNK_HDR_BYTES);
+    stl_le_p(p + 12, q - p - REPLAY_LOG_CHUNK_HDR_BYTES);
+    stq_le_p(p + 16, pos.icount);
+    stq_le_p(p + 24, pos.event);
+    stq_le_p(p + 32, pos.packet);
+    if (fuzz_random(state, 4) == 0) {
+        i = fuzz_random(state, q - p - 1);
+        LLVMFuzzerMutate(p + i, q - p - i, q - p - i);
+    }
+    return fuzz_replace(data, size, max_size, at, size - at, p, q - p);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned int seed)
+{
+    size_t at[FUZZ_CHUNKS];
+    uint32_t state = seed;
+    unsigned n = fuzz_chunks(data, size, at);
+    unsigned i = n ? fuzz_random(&state, n) : 0;
+
+    switch (n ? fuzz_random(&state, 8) : 0) {
+    case 0:
+        size = LLVMFuzzerMutate(data, size, max_size);
+        break;
+    case 1:                     /* a chunk's header */
+        LLVMFuzzerMutate(data + at[i], 40, 40);
+        break;
+    case 2:
+        size = fuzz_mutate_end(data, size, max_size, at[n - 1], &state);
+        break;
+    default:
+        size = fuzz_mutate_payload(data, size, max_size, at[i], &state);
+    }
+    if (fuzz_random(&state, 32)) {
+        fuzz_repair_crcs(data, size, &state);
+        if (fuzz_random(&state, 2)) {
+            fuzz_repair_counts(data, size);
+        }
+    }
+    return size;
+}
+
+/* --- Seeds ------------------------------------------------------------ */
+
+/* A small recording with all kinds of events, a flush after each @flush. */
+static void fuzz_seed(const char *dir, const char *name, unsigned flags,
+                      unsigned rounds, unsigned flush, bool complete)
+{
+    g_autofree char *path = g_build_filename(dir, name, NULL);
+    g_autoptr(ReplayLogDescription) d = replay_log_description_new();
+    ReplayLogWriter *w = replay_log_writer_open(path, flags |
+                                                REPLAY_LOG_OVERWRITE,
+                                                &error_abort);
+    unsigned i, kind, n = 0;
+
+    replay_log_description_add(d, "machine", "pc-i440fx-7.2");
+    replay_log_description_add(d, "adapter.0", "net0");
+    replay_log_description_add(d, "info.qemu", "7.2");
+    replay_log_writer_describe(w, d, &error_abort);
+    replay_log_writer_name_adapter(w, 0, "net0");
+    for (i = 0; i < rounds; i++) {
+        for (kind = 0; kind < REPLAY_LOG_KINDS; kind++) {
+            uint64_t num[REPLAY_LOG_NUMS_MAX] = { i, 100 * i, kind, -1 };
+            char data[60];
+
+            if (!replay_log_event_name(kind)) {
+                continue;
+            }
+            memset(data, i, sizeof(data));
+            replay_log_write_event(w, kind, num, data, i % sizeof(data));
+            if (flush && ++n % flush == 0) {
+                replay_log_writer_flush(w, &error_abort);
+            }
+        }
+    }
+    if (complete) {
+        replay_log_writer_close(w, &error_abort);
+    } else {
+        replay_log_writer_flush(w, &error_abort);
+        /* leaked, as in a recorder that is killed */
+    }
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    const char *dir = getenv("REPLAY_FUZZ_SEEDS");
+
+    if (dir) {
+        fuzz_seed(dir, "seed-empty", 0, 0, 0, true);
+        fuzz_seed(dir, "seed-small", 0, 2, 9, true);
+        fuzz_seed(dir, "seed-cut", REPLAY_LOG_COMPRESS, 3, 20, false);
+        fuzz_seed(dir, "seed-deflated", REPLAY_LOG_COMPRESS, 60, 500, true);
+        fuzz_seed(dir, "seed-chunks", 0, 3, 3, true);
+        _exit(0);
+    }
+    return 0;
+}
