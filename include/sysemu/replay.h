@@ -1,0 +1,573 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Deterministic record and replay: what the rest of QEMU calls.
+ *
+ * Under -icount ...,rr=record everything that reaches the guest from outside
+ * (clocks, packets, input, random numbers, results of host operations) is
+ * written into a recording together with the number of instructions that the
+ * guest had executed.  Under rr=replay it is taken from there at the same
+ * instruction, and the outside is silent.
+ *
+ * How to read this file.  A device or back end that brings something from
+ * outside does one of two things: it calls a pair of functions at the instant
+ * at which the guest sees the value (a *synchronous* event: clocks, random
+ * numbers, character writes), or it queues an *asynchronous* event (packets,
+ * input, bottom halves, block completions), which the vCPU thread saves and
+ * runs at its next checkpoint.  In a replay the same calls take the value, or
+ * the event, from the recording.
+ *
+ * Locks.  The replay mutex is taken before the BQL, never after it.  The main
+ * loop holds both except while it polls; the vCPU thread holds the replay
+ * mutex while it executes guest code and runs events.  "Context: locked" below
+ * means that the caller holds the replay mutex.  With replay_mode equal to
+ * REPLAY_MODE_NONE no lock is needed and every call is cheap.
+ *
+ * See docs/replay.txt for the theory, the format of a recording and every
+ * error message with its remedy.
+ */
+
+#ifndef REPLAY_H
+#define REPLAY_H
+
+#include "qapi/qapi-types-misc.h"
+#include "qapi/qapi-types-qom.h"
+#include "qapi/qapi-types-run-state.h"
+#include "qapi/qapi-types-replay.h"
+#include "qapi/qapi-types-ui.h"
+#include "block/aio.h"
+
+/* Clocks whose values are recorded each time they are read, in ns. */
+enum ReplayClockKind {
+    REPLAY_CLOCK_HOST,          /* QEMU_CLOCK_HOST */
+    REPLAY_CLOCK_VIRTUAL_RT,    /* QEMU_CLOCK_VIRTUAL_RT */
+    REPLAY_CLOCK_COUNT
+};
+typedef enum ReplayClockKind ReplayClockKind;
+
+/* Places at which main loop and vCPU are brought into the recorded order. */
+enum ReplayCheckpoint {
+    CHECKPOINT_CLOCK_WARP_START,
+    CHECKPOINT_CLOCK_WARP_ACCOUNT,
+    CHECKPOINT_RESET_REQUESTED,
+    CHECKPOINT_SUSPEND_REQUESTED,
+    CHECKPOINT_CLOCK_VIRTUAL,
+    CHECKPOINT_CLOCK_HOST,
+    CHECKPOINT_CLOCK_VIRTUAL_RT,
+    CHECKPOINT_INIT,
+    CHECKPOINT_RESET,
+    CHECKPOINT_COUNT
+};
+typedef enum ReplayCheckpoint ReplayCheckpoint;
+
+/* An adapter: one filter-replay on one netdev.  Opaque. */
+typedef struct ReplayNetState ReplayNetState;
+
+/*
+ * Set once by replay_configure() before any thread starts, back to
+ * REPLAY_MODE_NONE by replay_finish(); read without a lock.
+ */
+extern ReplayMode replay_mode;
+
+/* The rrsnapshot= option, or NULL.  Set by replay_configure(); read-only. */
+extern char *replay_snapshot;
+
+/* --- The life of a recording ------------------------------------------- */
+
+/**
+ * replay_configure: take the rr options of -icount and open the recording
+ * @opts: the -icount options (borrowed), or NULL if there are none
+ *
+ * Options that make no sense, a file that cannot be written, a file that is
+ * not a recording: reported, and QEMU exits with status 1.
+ *
+ * Context: start-up, main thread, once; on return it holds the replay mutex.
+ */
+void replay_configure(struct QemuOpts *opts);
+
+/**
+ * replay_start: asynchronous events are queued and recorded from here on
+ *
+ * Exits with status 1 if the machine has something that forbids record and
+ * replay (see replay_add_blocker()).
+ *
+ * Context: start-up, locked, after all devices of the command line exist.
+ */
+void replay_start(void);
+
+/**
+ * replay_finish: end the recording or the replay and free what it used
+ *
+ * A recording gets its end, is flushed to disk and closed; if that fails,
+ * the reason is reported and replay_exit_status() turns into a failure.
+ * Safe when nothing is recorded, and safe twice.
+ *
+ * Context: any thread at exit; no guest code runs any more.
+ */
+void replay_finish(void);
+
+/**
+ * replay_exit_status: what QEMU shall exit with
+ * @status: what it would exit with if there were no recording
+ *
+ * Returns: @status; EXIT_FAILURE in its place when @status is 0 and a
+ * recording could not be written to its end, or a replay could not go on.
+ */
+int replay_exit_status(int status);
+
+/**
+ * replay_add_blocker: forbid record and replay for this machine
+ * @reason: why; owned by the replay subsystem from here on
+ *
+ * Context: start-up, before replay_start().
+ */
+void replay_add_blocker(Error *reason);
+
+/* Returns: the rrfile= option, borrowed; NULL when nothing is recorded. */
+const char *replay_get_filename(void);
+
+/**
+ * replay_main_loop_timeout: how long the main loop may sleep
+ * @timeout_ns: how long it would, ns; -1 is forever
+ *
+ * A replay does not wait for time to pass.  When the recording's next event is
+ * the main loop's to make, it must not sleep; when it is the vCPU's, that one
+ * is woken.  A replay in which neither makes it ends with a report.
+ *
+ * Context: main loop, locked, with the BQL, once each time round.
+ * Returns: ns, or -1; @timeout_ns outside of a replay.
+ */
+int64_t replay_main_loop_timeout(int64_t timeout_ns);
+
+/* --- Locking ----------------------------------------------------------- */
+
+/**
+ * replay_mutex_lock: take the replay mutex
+ * replay_mutex_unlock: give it back
+ *
+ * The mutex is fair: threads get it in the order in which they asked, so that
+ * neither the main loop nor the vCPU can starve the other.  Not recursive.
+ * Both do nothing when replay_mode is REPLAY_MODE_NONE.
+ *
+ * Context: any thread that does not hold the BQL.
+ */
+void replay_mutex_lock(void);
+void replay_mutex_unlock(void);
+
+/* --- Instructions ------------------------------------------------------ */
+
+/* Returns: the number of instructions that the guest has executed. */
+uint64_t replay_get_current_icount(void);
+
+/**
+ * replay_get_instructions: how far the vCPU may run in a replay
+ *
+ * Bounded, so that the main loop gets its turn even when the next event of
+ * the recording is far away; 0 when something else has to happen first.
+ *
+ * Context: vCPU thread, not locked (takes the replay mutex).
+ * Returns: a number of instructions.
+ */
+int replay_get_instructions(void);
+
+/**
+ * replay_account_executed_instructions: tell a replay how far the guest is
+ *
+ * Context: locked.  Does nothing outside of a replay.
+ */
+void replay_account_executed_instructions(void);
+
+/* --- Interrupts and exceptions ----------------------------------------- */
+
+/**
+ * replay_exception: the vCPU is about to take an exception
+ * replay_interrupt: the vCPU has taken an interrupt
+ *
+ * Context: vCPU thread, locked.
+ * Returns: true when it happens now; false in a replay when the recording
+ * has something else next.
+ */
+bool replay_exception(void);
+bool replay_interrupt(void);
+
+/**
+ * replay_has_exception: is an exception the next thing in the recording?
+ * replay_has_interrupt: likewise for an interrupt
+ *
+ * Nothing is consumed.
+ *
+ * Context: vCPU thread, locked.
+ * Returns: true if so; always false outside of a replay.
+ */
+bool replay_has_exception(void);
+bool replay_has_interrupt(void);
+
+/**
+ * replay_shutdown_request: the machine is asked to shut down or to reset
+ * @cause: why; a replay makes the same request at the same instruction
+ *
+ * Context: locked.
+ */
+void replay_shutdown_request(ShutdownCause cause);
+
+/* --- Clocks and other values that the guest reads ---------------------- */
+
+/**
+ * replay_save_clock: record a clock that is being read
+ * @kind: which clock
+ * @clock: its value, ns
+ * @raw_icount: instructions executed; passed in, because callers hold locks
+ *              that counting them here would take again
+ *
+ * Context: locked.
+ * Returns: @clock.
+ */
+int64_t replay_save_clock(ReplayClockKind kind, int64_t clock,
+                          int64_t raw_icount);
+
+/**
+ * replay_read_clock: the value that this clock had in the recording
+ * @kind: which clock
+ * @raw_icount: instructions executed
+ *
+ * Context: locked.
+ * Returns: ns; the value last read if the recording has no new one here.
+ */
+int64_t replay_read_clock(ReplayClockKind kind, int64_t raw_icount);
+
+/*
+ * Record, replay or pass on the value of a clock.  @value is evaluated only
+ * when it is used.  The second form is for callers inside vm_clock_seqlock.
+ */
+#define REPLAY_CLOCK_AT(kind, value, icount)                               \
+    (replay_mode == REPLAY_MODE_NONE ? (value) :                           \
+     replay_mode == REPLAY_MODE_PLAY ? replay_read_clock((kind), (icount)) \
+                                     : replay_save_clock((kind), (value),  \
+                                                         (icount)))
+#define REPLAY_CLOCK(kind, value) \
+    REPLAY_CLOCK_AT(kind, value, icount_get_raw())
+#define REPLAY_CLOCK_LOCKED(kind, value) \
+    REPLAY_CLOCK_AT(kind, value, icount_get_raw_locked())
+
+/**
+ * replay_save_random: record random bytes that the guest is given
+ * @ret: what the generator returned
+ * @buf: the bytes, borrowed
+ * @len: how many
+ *
+ * Context: locked.
+ */
+void replay_save_random(int ret, void *buf, size_t len);
+
+/**
+ * replay_read_random: random bytes from the recording
+ * @buf: filled in
+ * @len: its size; a recording that has another number here does not match
+ *
+ * Context: locked.
+ * Returns: what the generator returned while recording.
+ */
+int replay_read_random(void *buf, size_t len);
+
+/* --- Asynchronous events ----------------------------------------------- */
+
+/**
+ * replay_checkpoint: a place that the recording knows
+ * @checkpoint: which one
+ *
+ * Context: locked.
+ * Returns: true when execution may go on; false in a replay when the
+ * recording has something else first, and the caller must come again later.
+ */
+bool replay_checkpoint(ReplayCheckpoint checkpoint);
+
+/**
+ * replay_has_event: does the recording have a checkpoint or an asynchronous
+ * event next?
+ *
+ * Context: locked.
+ * Returns: true if so; always false outside of a replay.
+ */
+bool replay_has_event(void);
+
+/**
+ * replay_async_events: save and run what is queued, or replay what is next
+ *
+ * Context: vCPU thread, locked, with the BQL; not from within an event.
+ */
+void replay_async_events(void);
+
+/**
+ * replay_disable_events: run what is queued, and do not queue any more
+ * replay_enable_events: queue again
+ *
+ * Context: locked, with the BQL.
+ */
+void replay_disable_events(void);
+void replay_enable_events(void);
+
+/* Returns: whether asynchronous events are queued. */
+bool replay_events_enabled(void);
+
+/**
+ * replay_flush_events: run what is queued now, without recording it
+ *
+ * Context: locked, with the BQL.
+ */
+void replay_flush_events(void);
+
+/**
+ * replay_bh_schedule_event: schedule a bottom half that the guest can notice
+ * @bh: borrowed; must stay alive until it ran or was cancelled
+ *
+ * Takes the place of qemu_bh_schedule(): the bottom half runs in the vCPU
+ * thread, at the same instruction in record and replay.
+ *
+ * Context: locked, with the BQL.
+ */
+void replay_bh_schedule_event(QEMUBH *bh);
+
+/**
+ * replay_bh_cancel_event: take a bottom half out of the queue
+ * @bh: borrowed
+ *
+ * Takes the place of qemu_bh_cancel() for what replay_bh_schedule_event() was
+ * given; needed before qemu_bh_delete() as well.
+ *
+ * Context: locked, with the BQL, at a moment that is itself deterministic.
+ */
+void replay_bh_cancel_event(QEMUBH *bh);
+
+/**
+ * replay_bh_schedule_oneshot_event: like aio_bh_schedule_oneshot()
+ * @ctx: used when events are not enabled
+ * @cb: called with @opaque
+ *
+ * Context: locked, with the BQL.
+ */
+void replay_bh_schedule_oneshot_event(AioContext *ctx,
+                                      QEMUBHFunc *cb, void *opaque);
+
+/**
+ * replay_block_event: a block request has completed
+ * @bh: what continues it; borrowed
+ * @id: from blkreplay_next_id(), when the request was made
+ *
+ * Context: locked, with the BQL.
+ */
+void replay_block_event(QEMUBH *bh, uint64_t id);
+
+/* Returns: an id for a block request; the same in record and replay. */
+uint64_t blkreplay_next_id(void);
+
+/* --- Input ------------------------------------------------------------- */
+
+/**
+ * replay_input_event: somebody pressed a key or moved a pointer
+ * @src: the console it comes from
+ * @evt: borrowed
+ * replay_input_sync_event: the end of a group of such events
+ *
+ * In a replay both are ignored: the recording has its own.
+ *
+ * Context: main loop.
+ */
+void replay_input_event(QemuConsole *src, InputEvent *evt);
+void replay_input_sync_event(void);
+
+/* --- Character devices ------------------------------------------------- */
+
+/**
+ * replay_register_char_driver: record what comes in through a character device
+ * @chr: borrowed for the lifetime of QEMU
+ *
+ * Context: start-up; devices must be registered in the same order in record
+ * and replay.
+ */
+void replay_register_char_driver(struct Chardev *chr);
+
+/**
+ * replay_chr_be_write: bytes have come in
+ * @s: a registered device
+ * @buf: the bytes; copied
+ * @len: how many
+ *
+ * Context: locked, with the BQL; record only.
+ */
+void replay_chr_be_write(struct Chardev *s, const uint8_t *buf, int len);
+
+/**
+ * replay_char_write_event_save: record how a write to the back end went
+ * @res: what it returned
+ * @offset: bytes that it took
+ * replay_char_write_event_load: the same from the recording
+ * @offset: on entry the number of bytes that the guest writes; a recording
+ *          that has more here does not match
+ *
+ * Context: locked.
+ */
+void replay_char_write_event_save(int res, int offset);
+void replay_char_write_event_load(int *res, int *offset);
+
+/**
+ * replay_char_read_all_load: bytes that a synchronous read gave
+ * @buf: filled in
+ * @len: its size; a recording that has more bytes here does not match
+ *
+ * Context: locked.
+ * Returns: their number, or the recorded error (negative).
+ */
+int replay_char_read_all_load(uint8_t *buf, int len);
+
+/* Record the failure @res (negative), or the @offset bytes in @buf. */
+void replay_char_read_all_save_error(int res);
+void replay_char_read_all_save_buf(uint8_t *buf, int offset);
+
+/* --- Network ----------------------------------------------------------- */
+
+/**
+ * replay_register_net: make an adapter of a filter's netdev
+ * @nfs: a filter that is complete up to its place in the netdev's list;
+ *       borrowed until replay_unregister_net()
+ * @verify: what to record; in a replay, OFF compares nothing
+ * @errp: set when the virtual machine has already run, or when its netdev
+ *        has an adapter
+ *
+ * The adapter's identity is the id of its netdev.
+ *
+ * Context: main loop, BQL.
+ * Returns: the adapter, owned by the replay subsystem; NULL with @errp set.
+ */
+ReplayNetState *replay_register_net(NetFilterState *nfs,
+                                    FilterReplayVerify verify, Error **errp);
+
+/**
+ * replay_unregister_net: its filter goes away
+ * @rns: an adapter, or NULL
+ *
+ * Packets that are queued for it are dropped unrecorded; in a replay, a
+ * packet of the recording that is for it is an error that names it.
+ *
+ * Context: main loop, BQL.
+ */
+void replay_unregister_net(ReplayNetState *rns);
+
+/**
+ * replay_net_packet_event: a packet has come from outside
+ * @rns: the adapter, borrowed
+ * @flags: QEMU_NET_PACKET_FLAG_*
+ * @iov: the packet, borrowed; copied once
+ * @iovcnt: entries of @iov
+ * @len_bytes: its length, as iov_size() gives it
+ *
+ * The packet is queued; the vCPU thread saves it and hands it to the guest.
+ * If the adapter's queue is full (the machine is stopped, or the guest does
+ * not keep up), or the length is 0 or above REPLAY_NET_PACKET_MAX_BYTES, it is
+ * dropped here, before it is recorded, and counted.
+ *
+ * Context: locked, with the BQL; record only.
+ */
+void replay_net_packet_event(ReplayNetState *rns, unsigned flags,
+                             const struct iovec *iov, int iovcnt,
+                             size_t len_bytes);
+
+/**
+ * replay_net_sent: the guest has sent a packet
+ * @rns: the adapter, borrowed
+ * @iov: the packet, borrowed
+ * @iovcnt: entries of @iov
+ * @len_bytes: its length, as iov_size() gives it
+ *
+ * What a guest sends is the best witness of what it did.  While recording, the
+ * length and a checksum are recorded at this instruction; in a replay they
+ * are compared, and a difference ends it with a report.
+ *
+ * Context: locked, with the BQL; a packet that comes otherwise, or before
+ * events are enabled, is counted as unverified.
+ */
+void replay_net_sent(ReplayNetState *rns, const struct iovec *iov, int iovcnt,
+                     size_t len_bytes);
+
+/* Longest packet that is recorded or replayed: what QEMU's netdevs can send */
+#define REPLAY_NET_PACKET_MAX_BYTES     (4096 + 65536)
+
+/* What waits in one adapter's queue at the most. */
+#define REPLAY_NET_QUEUE_MAX_PACKETS    4096
+#define REPLAY_NET_QUEUE_MAX_BYTES      (8 * 1024 * 1024)
+
+/* What an adapter has done so far. */
+typedef struct ReplayNetCounters {
+    uint64_t received_packets;  /* from outside, handed to the guest */
+    uint64_t received_bytes;
+    uint64_t sent_packets;      /* by the guest */
+    uint64_t sent_bytes;
+    uint64_t verified;          /* replay: sent, and equal to the recording */
+    uint64_t mismatched;        /* replay: sent, and not equal */
+    uint64_t unverified;        /* sent when no instruction can be told */
+    uint64_t dropped;           /* not recorded: queue full, or bad length */
+    uint64_t muted;             /* came from outside during a replay */
+    uint64_t pending;           /* wait in the queue */
+} ReplayNetCounters;
+
+/* Returns: @rns's counters, for the filter to change its own and to show. */
+ReplayNetCounters *replay_net_counters(ReplayNetState *rns);
+
+/* Returns: whether the virtual machine has run, so that adapters are fixed. */
+bool replay_net_fixed(void);
+
+/* --- Audio ------------------------------------------------------------- */
+
+/**
+ * replay_audio_out: how many samples the back end has played
+ * @played: recorded, or overwritten with what was recorded
+ *
+ * Context: locked.
+ */
+void replay_audio_out(size_t *played);
+
+/**
+ * replay_audio_in: samples that came in
+ * @recorded: how many
+ * @samples: ring buffer of struct st_sample
+ * @wpos: index behind the last one
+ * @size: of the ring, in samples
+ *
+ * Context: locked.
+ */
+void replay_audio_in(size_t *recorded, void *samples, size_t *wpos,
+                     size_t size);
+
+/* --- State of the virtual machine -------------------------------------- */
+
+/**
+ * replay_vmstate_init: make or load the snapshot that rrsnapshot= names
+ *
+ * Context: start-up, locked, before the machine first runs.
+ */
+void replay_vmstate_init(void);
+
+/* Returns: whether a snapshot can be made now (no event is in the queue). */
+bool replay_can_snapshot(void);
+
+/* --- Debugging backwards ----------------------------------------------- */
+
+/**
+ * replay_reverse_step: go one instruction back
+ * replay_reverse_continue: go back to the last breakpoint that was passed
+ *
+ * Context: gdbstub, locked, with the BQL.
+ * Returns: true if the search has begun.
+ */
+bool replay_reverse_step(void);
+bool replay_reverse_continue(void);
+
+/* Returns: whether such a search is going on. */
+bool replay_running_debug(void);
+
+/* A breakpoint was passed during the search. */
+void replay_breakpoint(void);
+
+/* A debugger was attached: make a snapshot to go back to. */
+void replay_gdb_attached(void);
+
+#endif

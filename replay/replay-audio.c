@@ -1,0 +1,99 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Audio: how much the back end played, and the samples that came in.  A
+ * sample is two 64-bit numbers, left and right, little-endian.
+ */
+
+#include "qemu/osdep.h"
+#include "audio/audio.h"
+#include "qemu/bswap.h"
+#include "sysemu/replay.h"
+#include "replay-internal.h"
+
+#define SAMPLE_BYTES    (2 * sizeof(uint64_t))
+
+void replay_audio_out(size_t *played)
+{
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        g_assert(replay_mutex_locked());
+        replay_save_instructions();
+        replay_put1(REPLAY_EV_AUDIO_OUT, *played);
+    } else if (replay_mode == REPLAY_MODE_PLAY) {
+        g_assert(replay_mutex_locked());
+        replay_account_executed_instructions();
+        if (!replay_next_event_is(REPLAY_EV_AUDIO_OUT)) {
+            replay_mismatch(REPLAY_EV_AUDIO_OUT);
+            return;
+        }
+        if (replay_state.next.num[0] > *played) {
+            replay_diverge("the recording played %" PRIu64 " samples where "
+                           "there are %zu", replay_state.next.num[0], *played);
+            return;
+        }
+        *played = replay_state.next.num[0];
+        replay_finish_event();
+    }
+}
+
+static void replay_audio_save(size_t recorded, void *samples, size_t wpos,
+                              size_t size)
+{
+    g_autofree uint8_t *buf = g_malloc(recorded * SAMPLE_BYTES);
+    const uint64_t num[] = { recorded, wpos };
+    size_t first = (wpos + size - recorded) % size;
+    size_t i;
+
+    for (i = 0; i < recorded; i++) {
+        uint64_t left, right;
+
+        audio_sample_to_uint64(samples, (first + i) % size, &left, &right);
+        stq_le_p(buf + i * SAMPLE_BYTES, left);
+        stq_le_p(buf + i * SAMPLE_BYTES + sizeof(left), right);
+    }
+    replay_put(REPLAY_EV_AUDIO_IN, num, buf, recorded * SAMPLE_BYTES);
+}
+
+static void replay_audio_load(size_t *recorded, void *samples, size_t *wpos,
+                              size_t size)
+{
+    const ReplayLogEvent *ev = &replay_state.next;
+    uint64_t count = ev->num[0];
+    size_t i;
+
+    if (count > size || ev->num[1] >= size
+        || ev->len_bytes != count * SAMPLE_BYTES) {
+        replay_diverge("%" PRIu64 " audio samples in %zu bytes, for "
+                       "position %" PRIu64 " of a ring of %zu", count,
+                       ev->len_bytes, ev->num[1], size);
+        *recorded = 0;
+        return;
+    }
+    *recorded = count;
+    *wpos = ev->num[1];
+    for (i = 0; i < count; i++) {
+        const uint8_t *p = ev->data + i * SAMPLE_BYTES;
+
+        audio_sample_from_uint64(samples, (*wpos + size - count + i) % size,
+                                 ldq_le_p(p), ldq_le_p(p + sizeof(uint64_t)));
+    }
+}
+
+void replay_audio_in(size_t *recorded, void *samples, size_t *wpos, size_t size)
+{
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        g_assert(replay_mutex_locked());
+        replay_save_instructions();
+        replay_audio_save(*recorded, samples, *wpos, size);
+    } else if (replay_mode == REPLAY_MODE_PLAY) {
+        g_assert(replay_mutex_locked());
+        replay_account_executed_instructions();
+        if (!replay_next_event_is(REPLAY_EV_AUDIO_IN)) {
+            replay_mismatch(REPLAY_EV_AUDIO_IN);
+            *recorded = 0;
+            return;
+        }
+        replay_audio_load(recorded, samples, wpos, size);
+        replay_finish_event();
+    }
+}

@@ -1,0 +1,183 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Character devices: bytes that come in are asynchronous events, results of
+ * writes and of synchronous reads are synchronous ones.  A device is known by
+ * the order of its making; the description of the machine has the labels.
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "chardev/char.h"
+#include "sysemu/replay.h"
+#include "replay-internal.h"
+
+typedef struct ReplayCharRead {
+    ReplayEvent ev;
+    uint64_t id;            /* index in @devices */
+    size_t len_bytes;
+    uint8_t data[];
+} ReplayCharRead;
+
+/* Main thread, start-up. */
+static GPtrArray *devices;  /* of Chardev, borrowed */
+
+void replay_register_char_driver(Chardev *chr)
+{
+    if (replay_mode == REPLAY_MODE_NONE) {
+        return;
+    }
+    if (!devices) {
+        devices = g_ptr_array_new();
+    }
+    g_ptr_array_add(devices, chr);
+}
+
+void replay_char_describe(ReplayLogDescription *d)
+{
+    guint i;
+
+    for (i = 0; devices && i < devices->len; i++) {
+        Chardev *chr = g_ptr_array_index(devices, i);
+        g_autofree char *key = g_strdup_printf("chardev.%u", i);
+
+        replay_log_description_add(d, key, chr->label ?: "");
+    }
+}
+
+/* --- Bytes that come in ------------------------------------------------ */
+
+static ReplayEvent *replay_char_read_new(uint64_t id, const uint8_t *buf,
+                                         size_t len_bytes)
+{
+    ReplayCharRead *s = g_malloc(sizeof(*s) + len_bytes);
+
+    s->ev.kind = REPLAY_EV_ASYNC_CHAR_READ;
+    s->id = id;
+    s->len_bytes = len_bytes;
+    memcpy(s->data, buf, len_bytes);
+    return &s->ev;
+}
+
+void replay_chr_be_write(Chardev *s, const uint8_t *buf, int len)
+{
+    guint i;
+
+    for (i = 0; devices && i < devices->len; i++) {
+        if (g_ptr_array_index(devices, i) == s) {
+            replay_queue_event(replay_char_read_new(i, buf, len));
+            return;
+        }
+    }
+    /* qemu_chr_replay() is set by the one who registers. */
+    g_assert_not_reached();
+}
+
+static bool replay_char_read_save(const ReplayEvent *ev)
+{
+    const ReplayCharRead *s = container_of(ev, ReplayCharRead, ev);
+
+    replay_put(REPLAY_EV_ASYNC_CHAR_READ, &s->id, s->data, s->len_bytes);
+    return true;
+}
+
+static ReplayEvent *replay_char_read_load(const ReplayLogEvent *logged,
+                                          Error **errp)
+{
+    if (!devices || logged->num[0] >= devices->len) {
+        error_setg(errp, "bytes are for character device number %" PRIu64
+                   ", and there are %u", logged->num[0],
+                   devices ? devices->len : 0);
+        return NULL;
+    }
+    return replay_char_read_new(logged->num[0], logged->data,
+                                logged->len_bytes);
+}
+
+static void replay_char_read_run(ReplayEvent *ev)
+{
+    g_autofree ReplayCharRead *s = container_of(ev, ReplayCharRead, ev);
+
+    qemu_chr_be_write_impl(g_ptr_array_index(devices, s->id), s->data,
+                           s->len_bytes);
+}
+
+const ReplayEventOps replay_char_read_ops = {
+    .save = replay_char_read_save,
+    .load = replay_char_read_load,
+    .run = replay_char_read_run,
+};
+
+/* --- Results of writes and reads --------------------------------------- */
+
+void replay_char_write_event_save(int res, int offset)
+{
+    g_assert(replay_mutex_locked());
+    replay_save_instructions();
+    replay_put2(REPLAY_EV_CHAR_WRITE, (int64_t)res, (int64_t)offset);
+}
+
+void replay_char_write_event_load(int *res, int *offset)
+{
+    int64_t written;
+
+    g_assert(replay_mutex_locked());
+    replay_account_executed_instructions();
+    *res = *offset;
+    if (!replay_next_event_is(REPLAY_EV_CHAR_WRITE)) {
+        replay_mismatch(REPLAY_EV_CHAR_WRITE);
+        return;
+    }
+    written = replay_state.next.num[1];
+    if (written < 0 || written > *offset) {
+        replay_diverge("the guest writes %d bytes to a character device, "
+                       "of which the recording wrote %" PRId64, *offset,
+                       written);
+        return;
+    }
+    *res = (int64_t)replay_state.next.num[0];
+    *offset = written;
+    replay_finish_event();
+}
+
+int replay_char_read_all_load(uint8_t *buf, int len)
+{
+    const ReplayLogEvent *ev = &replay_state.next;
+    int res;
+
+    g_assert(replay_mutex_locked());
+    replay_account_executed_instructions();
+    if (replay_next_event_is(REPLAY_EV_CHAR_READ_ALL_ERROR)) {
+        res = (int64_t)ev->num[0];
+        replay_finish_event();
+        return MIN(res, 0);
+    }
+    if (!replay_next_event_is(REPLAY_EV_CHAR_READ_ALL)) {
+        replay_mismatch(REPLAY_EV_CHAR_READ_ALL);
+        return 0;
+    }
+    if (ev->len_bytes > len) {
+        replay_diverge("a character device is asked for %d bytes, the "
+                       "recording has %zu", len, ev->len_bytes);
+        return 0;
+    }
+    res = ev->len_bytes;
+    memcpy(buf, ev->data, res);
+    replay_finish_event();
+    return res;
+}
+
+void replay_char_read_all_save_error(int res)
+{
+    g_assert(replay_mutex_locked());
+    g_assert(res < 0);
+    replay_save_instructions();
+    replay_put1(REPLAY_EV_CHAR_READ_ALL_ERROR, (int64_t)res);
+}
+
+void replay_char_read_all_save_buf(uint8_t *buf, int offset)
+{
+    g_assert(replay_mutex_locked());
+    replay_save_instructions();
+    replay_put(REPLAY_EV_CHAR_READ_ALL, NULL, buf, offset);
+}

@@ -1,0 +1,284 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The queue of asynchronous events.
+ *
+ * Record: whoever brings something from outside queues it; the vCPU thread
+ * takes it out between two runs of guest code, puts it into the recording
+ * behind the instruction count, and makes it happen.
+ *
+ * Replay: the recording says what happens next.  What it carries whole
+ * (packets, input, characters) is made of its bytes.  What only the running
+ * QEMU has (bottom halves, block completions) is looked up in the queue, where
+ * the same code put it that put it there while recording; if it is not there
+ * yet, it is waited for.
+ *
+ * The queue belongs to the replay mutex, the running of events to the BQL too.
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "block/aio.h"
+#include "sysemu/replay.h"
+#include "replay-internal.h"
+
+#define FIRST_KIND      REPLAY_EV_ASYNC_BH
+#define LAST_KIND       REPLAY_EV_ASYNC_NET
+
+/* A bottom half of any sort: they differ in who calls them. */
+typedef struct ReplayBHEvent {
+    ReplayEvent ev;
+    uint64_t id;
+    QEMUBH *bh;             /* BH, BLOCK: borrowed */
+    QEMUBHFunc *cb;         /* BH_ONESHOT */
+    void *opaque;
+} ReplayBHEvent;
+
+/* Replay mutex. */
+static QTAILQ_HEAD(, ReplayEvent) queue = QTAILQ_HEAD_INITIALIZER(queue);
+static bool enabled;
+static bool running;        /* an event runs: they do not nest */
+
+/* --- Bottom halves and block completions ------------------------------- */
+
+static bool replay_bh_save(const ReplayEvent *ev)
+{
+    replay_put1(ev->kind, container_of(ev, ReplayBHEvent, ev)->id);
+    return true;
+}
+
+static ReplayEvent *replay_bh_load(const ReplayLogEvent *logged, Error **errp)
+{
+    ReplayEvent *ev;
+
+    QTAILQ_FOREACH(ev, &queue, node) {
+        if (ev->kind == logged->kind
+            && container_of(ev, ReplayBHEvent, ev)->id == logged->num[0]) {
+            QTAILQ_REMOVE(&queue, ev, node);
+            return ev;
+        }
+    }
+    return NULL;
+}
+
+static void replay_bh_run(ReplayEvent *ev)
+{
+    g_autofree ReplayBHEvent *s = container_of(ev, ReplayBHEvent, ev);
+
+    if (s->cb) {
+        s->cb(s->opaque);
+    } else {
+        aio_bh_call(s->bh);
+    }
+}
+
+static const ReplayEventOps bh_ops = {
+    .save = replay_bh_save,
+    .load = replay_bh_load,
+    .run = replay_bh_run,
+};
+
+static void replay_queue_bh(ReplayLogEventKind kind, uint64_t id, QEMUBH *bh,
+                            QEMUBHFunc *cb, void *opaque)
+{
+    ReplayBHEvent *s = g_new(ReplayBHEvent, 1);
+
+    *s = (ReplayBHEvent) {
+        .ev.kind = kind, .id = id, .bh = bh, .cb = cb, .opaque = opaque,
+    };
+    replay_queue_event(&s->ev);
+}
+
+void replay_bh_schedule_event(QEMUBH *bh)
+{
+    if (enabled) {
+        replay_queue_bh(REPLAY_EV_ASYNC_BH, replay_get_current_icount(),
+                        bh, NULL, NULL);
+    } else {
+        qemu_bh_schedule(bh);
+    }
+}
+
+void replay_bh_cancel_event(QEMUBH *bh)
+{
+    ReplayEvent *ev, *next;
+
+    qemu_bh_cancel(bh);
+    QTAILQ_FOREACH_SAFE(ev, &queue, node, next) {
+        if (ev->kind == REPLAY_EV_ASYNC_BH
+            && container_of(ev, ReplayBHEvent, ev)->bh == bh) {
+            QTAILQ_REMOVE(&queue, ev, node);
+            g_free(container_of(ev, ReplayBHEvent, ev));
+        }
+    }
+}
+
+void replay_bh_schedule_oneshot_event(AioContext *ctx,
+                                      QEMUBHFunc *cb, void *opaque)
+{
+    if (enabled) {
+        replay_queue_bh(REPLAY_EV_ASYNC_BH_ONESHOT,
+                        replay_get_current_icount(), NULL, cb, opaque);
+    } else {
+        aio_bh_schedule_oneshot(ctx, cb, opaque);
+    }
+}
+
+void replay_block_event(QEMUBH *bh, uint64_t id)
+{
+    if (enabled) {
+        replay_queue_bh(REPLAY_EV_ASYNC_BLOCK, id, bh, NULL, NULL);
+    } else {
+        qemu_bh_schedule(bh);
+    }
+}
+
+uint64_t blkreplay_next_id(void)
+{
+    return enabled ? replay_state.block_request_id++ : 0;
+}
+
+/* --- The queue --------------------------------------------------------- */
+
+static const ReplayEventOps *replay_event_ops(ReplayLogEventKind kind)
+{
+    static const ReplayEventOps *const ops[LAST_KIND - FIRST_KIND + 1] = {
+        [REPLAY_EV_ASYNC_BH - FIRST_KIND] = &bh_ops,
+        [REPLAY_EV_ASYNC_BH_ONESHOT - FIRST_KIND] = &bh_ops,
+        [REPLAY_EV_ASYNC_BLOCK - FIRST_KIND] = &bh_ops,
+        [REPLAY_EV_ASYNC_INPUT - FIRST_KIND] = &replay_input_ops,
+        [REPLAY_EV_ASYNC_INPUT_SYNC - FIRST_KIND] = &replay_input_sync_ops,
+        [REPLAY_EV_ASYNC_CHAR_READ - FIRST_KIND] = &replay_char_read_ops,
+        [REPLAY_EV_ASYNC_NET - FIRST_KIND] = &replay_net_ops,
+    };
+
+    return ops[kind - FIRST_KIND];
+}
+
+static void replay_run_event(ReplayEvent *ev)
+{
+    replay_event_ops(ev->kind)->run(ev);
+}
+
+void replay_queue_event(ReplayEvent *ev)
+{
+    if (!enabled) {
+        replay_run_event(ev);
+        return;
+    }
+    g_assert(replay_mutex_locked());
+    QTAILQ_INSERT_TAIL(&queue, ev, node);
+    replay_wake_vcpu();
+}
+
+bool replay_has_events(void)
+{
+    return !QTAILQ_EMPTY(&queue);
+}
+
+static ReplayEvent *replay_dequeue_event(void)
+{
+    ReplayEvent *ev = QTAILQ_FIRST(&queue);
+
+    if (ev) {
+        /* First out, then run: it may look at the queue or fill it. */
+        QTAILQ_REMOVE(&queue, ev, node);
+    }
+    return ev;
+}
+
+/* Record: put and run what has been queued, and what this queues. */
+static void replay_save_events(void)
+{
+    ReplayEvent *ev;
+
+    if (QTAILQ_EMPTY(&queue)) {
+        /* Nothing to say: not even how far the guest is. */
+        return;
+    }
+    replay_save_instructions();
+    while ((ev = replay_dequeue_event())) {
+        if (replay_event_ops(ev->kind)->save(ev)) {
+            replay_run_event(ev);
+        } else {
+            g_free(ev);
+        }
+    }
+}
+
+/* Replay: run the events that stand here in the recording. */
+static void replay_load_events(void)
+{
+    while (replay_state.next.kind >= FIRST_KIND
+           && replay_state.next.kind <= LAST_KIND) {
+        Error *err = NULL;
+        ReplayEvent *ev;
+
+        ev = replay_event_ops(replay_state.next.kind)->load(&replay_state.next,
+                                                            &err);
+        if (err) {
+            replay_fail_err(REPLAY_END_REASON_DAMAGED, "The recording was "
+                            "changed by another program than QEMU.", err);
+            return;
+        }
+        if (!ev) {
+            return;
+        }
+        replay_finish_event();
+        replay_run_event(ev);
+    }
+}
+
+void replay_async_events(void)
+{
+    if (replay_mode == REPLAY_MODE_NONE) {
+        return;
+    }
+
+    g_assert(replay_mutex_locked());
+    g_assert(!running);
+    running = true;
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        replay_save_events();
+    } else {
+        replay_vcpu_round();
+        replay_load_events();
+    }
+    running = false;
+}
+
+void replay_flush_events(void)
+{
+    ReplayEvent *ev;
+
+    if (replay_mode == REPLAY_MODE_NONE) {
+        return;
+    }
+
+    while ((ev = replay_dequeue_event())) {
+        replay_run_event(ev);
+    }
+}
+
+void replay_enable_events(void)
+{
+    enabled = replay_mode != REPLAY_MODE_NONE;
+}
+
+void replay_disable_events(void)
+{
+    if (replay_mode != REPLAY_MODE_NONE) {
+        enabled = false;
+        replay_flush_events();
+    }
+}
+
+void replay_finish_events(void)
+{
+    replay_disable_events();
+}
+
+bool replay_events_enabled(void)
+{
+    return enabled;
+}

@@ -1,0 +1,217 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * How a recording or a replay is getting on, for people and for QMP: the
+ * commands query-replay and 'info replay', and the line that rrprogress=
+ * prints.
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-replay.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "qemu/error-report.h"
+#include "qemu/timer.h"
+#include "sysemu/replay.h"
+#include "trace.h"
+#include "replay-internal.h"
+
+/* BQL */
+static struct {
+    QEMUTimer *timer;
+    int64_t interval_ns;
+    int64_t started_ns;         /* of the host */
+    uint64_t started_icount;
+    bool rewrite;               /* stderr is a terminal */
+} progress;
+
+/* --- query-replay ------------------------------------------------------ */
+
+/* Percent of the recording that were replayed, by instructions. */
+static double replay_percent(void)
+{
+    uint64_t total = replay_file_info()->icount;
+
+    return total ? MIN(100.0, 100.0 * replay_state.current_icount / total)
+                 : 100.0;
+}
+
+static void replay_query_recording(ReplayInfo *info)
+{
+    ReplayLogStats stats = replay_file_stats();
+
+    info->has_events = true;
+    info->events = stats.events;
+    info->has_packets = true;
+    info->packets = stats.packets;
+    info->has_stored_bytes = true;
+    info->stored_bytes = stats.stored_bytes;
+    info->has_raw_bytes = true;
+    info->raw_bytes = stats.raw_bytes;
+}
+
+static void replay_query_replayed(ReplayInfo *info)
+{
+    const ReplayLogInfo *recording = replay_file_info();
+
+    info->has_events = true;
+    info->events = replay_state.pos.event;
+    info->has_packets = true;
+    info->packets = replay_state.pos.packet;
+    info->has_stored_bytes = true;
+    info->stored_bytes = recording->file_bytes;
+    info->has_raw_bytes = true;
+    info->raw_bytes = recording->raw_bytes;
+    info->has_complete = true;
+    info->complete = recording->complete;
+    info->has_total_icount = true;
+    info->total_icount = recording->icount;
+    info->has_total_events = true;
+    info->total_events = recording->events;
+    info->has_total_packets = true;
+    info->total_packets = recording->packets;
+    info->has_percent = true;
+    info->percent = replay_percent();
+}
+
+ReplayInfo *qmp_query_replay(Error **errp)
+{
+    ReplayInfo *info = g_new0(ReplayInfo, 1);
+
+    info->mode = replay_mode;
+    info->icount = replay_get_current_icount();
+    if (replay_mode == REPLAY_MODE_NONE) {
+        return info;
+    }
+
+    info->has_filename = true;
+    info->filename = g_strdup(replay_get_filename());
+    info->has_uuid = true;
+    info->uuid = qemu_uuid_unparse_strdup(&replay_state.uuid);
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        replay_query_recording(info);
+    } else {
+        replay_query_replayed(info);
+    }
+    if (info->raw_bytes) {
+        info->has_ratio = true;
+        info->ratio = (double)info->stored_bytes / info->raw_bytes;
+    }
+    info->has_adapters = true;
+    info->adapters = replay_net_query();
+    return info;
+}
+
+void hmp_info_replay(Monitor *mon, const QDict *qdict)
+{
+    g_autoptr(ReplayInfo) info = qmp_query_replay(NULL);
+    const ReplayAdapterInfoList *item;
+
+    if (info->mode == REPLAY_MODE_NONE) {
+        monitor_printf(mon, "nothing is recorded or replayed\n");
+        return;
+    }
+    monitor_printf(mon, "%s '%s' (UUID %s)\n",
+                   info->mode == REPLAY_MODE_RECORD ? "recording" : "replaying",
+                   info->filename, info->uuid);
+    monitor_printf(mon, "icount %" PRId64 ", %" PRId64 " events, %" PRId64
+                   " packets", info->icount, info->events, info->packets);
+    if (info->has_percent) {
+        monitor_printf(mon, "; of %" PRId64 ", %" PRId64 ", %" PRId64
+                       ": %.1f %%%s", info->total_icount, info->total_events,
+                       info->total_packets, info->percent,
+                       info->complete ? "" : " (the recording is cut)");
+    }
+    monitor_printf(mon, "\nthe file has %" PRId64 " bytes for %" PRId64
+                   " bytes of events\n", info->stored_bytes, info->raw_bytes);
+    for (item = info->adapters; item; item = item->next) {
+        const ReplayAdapterInfo *a = item->value;
+
+        monitor_printf(mon, "adapter '%s': %s\n", a->netdev, a->description);
+        monitor_printf(mon, "  received %" PRId64 " packets, %" PRId64
+                       " bytes; sent %" PRId64 " packets, %" PRId64 " bytes\n",
+                       a->received_packets, a->received_bytes,
+                       a->sent_packets, a->sent_bytes);
+        monitor_printf(mon, "  verified %" PRId64 ", mismatched %" PRId64
+                       ", unverified %" PRId64 ", pending %" PRId64
+                       ", dropped %" PRId64 ", muted %" PRId64 "\n",
+                       a->verified, a->mismatched, a->unverified, a->pending,
+                       a->dropped, a->muted);
+    }
+}
+
+/* --- rrprogress= -------------------------------------------------------- */
+
+static void replay_progress_print(void)
+{
+    int64_t now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    double seconds = (double)(now_ns - progress.started_ns)
+                     / NANOSECONDS_PER_SECOND;
+    uint64_t icount = replay_state.current_icount;
+    const char *end = progress.rewrite ? "\033[K\r" : "\n";
+
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        ReplayLogStats stats = replay_file_stats();
+
+        fprintf(stderr, "recording: icount %" PRIu64 ", %" PRIu64
+                " packets, %" PRIu64 " bytes, %.0f s%s", icount,
+                stats.packets, stats.stored_bytes, seconds, end);
+    } else {
+        uint64_t total = replay_file_info()->icount;
+        uint64_t done = icount - progress.started_icount;
+        double recorded_seconds =
+            (double)replay_state.cached_clock[REPLAY_CLOCK_VIRTUAL_RT]
+            / NANOSECONDS_PER_SECOND;
+
+        fprintf(stderr, "replaying: %.1f %%, icount %" PRIu64 " of %" PRIu64
+                ", %.0f s", replay_percent(), icount, total, seconds);
+        if (recorded_seconds > 0 && seconds > 0) {
+            fprintf(stderr, ", %.2f times as fast as it was recorded",
+                    recorded_seconds / seconds);
+        }
+        if (done && total > icount) {
+            fprintf(stderr, ", %.0f s to go",
+                    seconds * (total - icount) / done);
+        }
+        fputs(end, stderr);
+    }
+    fflush(stderr);
+}
+
+static void replay_progress_tick(void *opaque)
+{
+    trace_replay_progress(ReplayMode_str(replay_mode),
+                          replay_state.current_icount,
+                          replay_mode == REPLAY_MODE_RECORD
+                          ? replay_file_stats().packets
+                          : replay_state.pos.packet);
+    replay_progress_print();
+    timer_mod_ns(progress.timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME)
+                                 + progress.interval_ns);
+}
+
+void replay_progress_start(unsigned seconds)
+{
+    if (!seconds) {
+        return;
+    }
+    progress.interval_ns = seconds * NANOSECONDS_PER_SECOND;
+    progress.started_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    progress.started_icount = replay_state.current_icount;
+    progress.rewrite = isatty(STDERR_FILENO);
+    progress.timer = timer_new_ns(QEMU_CLOCK_REALTIME, replay_progress_tick,
+                                  NULL);
+    timer_mod_ns(progress.timer, progress.started_ns + progress.interval_ns);
+}
+
+void replay_progress_stop(void)
+{
+    if (progress.timer) {
+        timer_free(g_steal_pointer(&progress.timer));
+        replay_progress_print();
+        if (progress.rewrite) {
+            fputc('\n', stderr);
+        }
+    }
+}

@@ -1,0 +1,322 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What the files below replay/ share with each other and with nobody else.
+ * Unless it says otherwise, everything here needs the replay mutex.
+ */
+
+#ifndef REPLAY_INTERNAL_H
+#define REPLAY_INTERNAL_H
+
+#include "qemu/queue.h"
+#include "qemu/timer.h"
+#include "qemu/uuid.h"
+#include "replay-log.h"
+
+/* replay_state.next.kind when there is no next event. */
+#define REPLAY_EV_NONE              0xff
+
+/* How far the vCPU of a replay runs before the main loop has its turn. */
+#define REPLAY_SLICE_INSNS          (1 << 20)
+
+/* How long an event may wait in memory before it is written, ns of the host. */
+#define REPLAY_CHUNK_MAX_AGE_NS     NANOSECONDS_PER_SECOND
+
+typedef struct ReplayState {
+    /* Part of a snapshot of the virtual machine. */
+
+    /* ns, values last read */
+    int64_t cached_clock[REPLAY_CLOCK_COUNT];
+    /* instructions recorded or replayed */
+    uint64_t current_icount;
+    /* replay: left of @next if that is an INSTRUCTION event, else 0 */
+    uint64_t instruction_count;
+    /* the next block request gets this */
+    uint64_t block_request_id;
+    /* replay: of @next; record: set when a snapshot is made */
+    ReplayLogPos pos;
+    /* of the recording */
+    QemuUUID uuid;
+
+    /* Not part of it: read again at @pos. */
+
+    /* replay: what comes next */
+    ReplayLogEvent next;
+} ReplayState;
+extern ReplayState replay_state;
+
+/* A breakpoint of the replay: where, and what then. */
+extern uint64_t replay_break_icount;
+extern QEMUTimer *replay_break_timer;
+
+/* --- replay-mutex.c ---------------------------------------------------- */
+
+/* Make the mutex; the calling thread holds it. */
+void replay_mutex_init(void);
+
+/* Returns: whether the calling thread holds the replay mutex. */
+bool replay_mutex_locked(void);
+
+/* --- replay-file.c: the recording that is being written or read -------- */
+
+/* What -icount says about the recording besides its name. */
+typedef struct ReplayFileOptions {
+    bool compress;          /* rrcompress=zlib */
+    bool overwrite;         /* rroverwrite=on */
+    bool stop_on_error;     /* rrerror=stop */
+    bool check_machine;     /* rrcheck=on */
+} ReplayFileOptions;
+
+/**
+ * replay_file_open: open @path as replay_mode says
+ *
+ * Context: start-up.
+ * Returns: true; false with @errp set.
+ */
+bool replay_file_open(const char *path, const ReplayFileOptions *options,
+                      Error **errp);
+
+/* Returns: whether a recording is open. */
+bool replay_file_is_open(void);
+
+/* Returns: the rrerror= option: stop the machine rather than exit. */
+bool replay_file_stops_on_error(void);
+
+/**
+ * replay_file_begin: the machine is complete, and runs for the first time
+ *
+ * Record: writes the description of the machine.  Replay: compares it.
+ *
+ * Returns: true; false with @errp set: the machine must not run.
+ */
+bool replay_file_begin(Error **errp);
+
+/* Record: try again to write what could not be written.  Else nothing. */
+void replay_file_retry(void);
+
+/* Record: where the next event will stand. */
+ReplayLogPos replay_file_pos(void);
+
+/**
+ * replay_file_seek: replay: go to a place, and fetch the event there
+ *
+ * Returns: true; false with @errp set.
+ */
+bool replay_file_seek(const ReplayLogPos *pos, Error **errp);
+
+/**
+ * replay_file_close: end the recording and close it
+ *
+ * Returns: true; false with @errp set if it lacks its end: it could not be
+ * written, or, in a replay that came so far, not read.
+ */
+bool replay_file_close(Error **errp);
+
+/**
+ * replay_put: record an event
+ * @kind: which; the rest as for replay_log_write_event()
+ *
+ * Never fails for the caller: when the file takes nothing, the event is kept
+ * and the machine stops.
+ */
+void replay_put(ReplayLogEventKind kind, const uint64_t *num,
+                const void *data, size_t len_bytes);
+
+/* Record an event that has no fields, or one or two numbers. */
+static inline void replay_put0(ReplayLogEventKind kind)
+{
+    replay_put(kind, NULL, NULL, 0);
+}
+
+static inline void replay_put1(ReplayLogEventKind kind, uint64_t a)
+{
+    replay_put(kind, &a, NULL, 0);
+}
+
+static inline void replay_put2(ReplayLogEventKind kind, uint64_t a, uint64_t b)
+{
+    const uint64_t num[] = { a, b };
+
+    replay_put(kind, num, NULL, 0);
+}
+
+/* What is known of a recording from its headers; zeros while recording. */
+const ReplayLogInfo *replay_file_info(void);
+
+/* What was written (record) so far. */
+ReplayLogStats replay_file_stats(void);
+
+/* Replay: @next is done with; fetch the one behind it. */
+void replay_finish_event(void);
+
+/* --- replay-report.c --------------------------------------------------- */
+
+/**
+ * replay_fail: the replay cannot go on
+ * @reason: in one word
+ * @remedy: what the user can do, or NULL
+ * @fmt: what was expected and what came, one line without a full stop
+ *
+ * Says so on stderr and as a QMP event, with all that is known: file, offset,
+ * event, packet, adapter, instruction, program counter, the last events.  Then,
+ * as rrerror= says, exits with status 1, or requests that the machine be paused
+ * and returns: there is no next event from then on, and the caller goes on
+ * with a harmless value until the vCPU has left its loop, at the next block
+ * of code.
+ *
+ * Context: any thread; the first report is the one that is printed.
+ */
+void replay_fail(ReplayEndReason reason, const char *remedy,
+                 const char *fmt, ...) G_GNUC_PRINTF(3, 4);
+
+/* The same, with an error object; owned. */
+void replay_fail_err(ReplayEndReason reason, const char *remedy, Error *err);
+
+/* The same for a guest that does something else than it did. */
+void replay_diverge(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
+
+/* A replay asks for an event of the kind @expected, and that is not next. */
+void replay_mismatch(ReplayLogEventKind expected);
+
+/* The clean end of the recording was reached: says so as a QMP event. */
+void replay_report_end(void);
+
+/* Returns: whether the replay has failed. */
+bool replay_has_failed(void);
+
+/* Forget about it: another place of the recording was loaded. */
+void replay_clear_failure(void);
+
+/* Remember an event for the report: it has been replayed. */
+void replay_remember_event(const ReplayLogEvent *ev);
+
+/* --- replay-progress.c -------------------------------------------------- */
+
+/* Replay: another event is next: wake the main loop if it is its turn. */
+void replay_wake_main_loop(void);
+
+/* Have the vCPU thread come round, even if the guest is halted.  BQL. */
+void replay_wake_vcpu(void);
+
+/* Replay: the vCPU thread has come round. */
+void replay_vcpu_round(void);
+
+/* --- replay.c ---------------------------------------------------------- */
+
+/**
+ * replay_next_event_is: is @kind what comes next?
+ *
+ * Requests to shut down that come first are carried out on the way.
+ */
+bool replay_next_event_is(ReplayLogEventKind kind);
+
+/* Returns: whether the machine is stopped, after it has run. */
+bool replay_is_stopped(void);
+
+/* Bring current_icount to @icount; record or consume what lies between. */
+void replay_advance_current_icount(uint64_t icount);
+
+/* Record: put the instructions executed since the last event. */
+void replay_save_instructions(void);
+
+/* --- replay-events.c: the queue of asynchronous events ----------------- */
+
+/* The head of an asynchronous event; its subject has more behind it. */
+typedef struct ReplayEvent {
+    ReplayLogEventKind kind;        /* one of ASYNC_* */
+    QTAILQ_ENTRY(ReplayEvent) node;
+} ReplayEvent;
+
+/* What can be done with one kind of asynchronous event. */
+typedef struct ReplayEventOps {
+    /*
+     * Record: put it.  Returns false if there is no need to run it any more;
+     * nothing was put then.
+     */
+    bool (*save)(const ReplayEvent *ev);
+    /*
+     * Replay: make it of what the recording has, or find it in the queue and
+     * take it out.  Returns an owned event; or NULL: with @errp set, the
+     * recording is wrong; without, the event has yet to be queued.
+     */
+    ReplayEvent *(*load)(const ReplayLogEvent *logged, Error **errp);
+    /* Make it happen, and free @ev.  With the BQL. */
+    void (*run)(ReplayEvent *ev);
+} ReplayEventOps;
+
+extern const ReplayEventOps replay_input_ops;
+extern const ReplayEventOps replay_input_sync_ops;
+extern const ReplayEventOps replay_char_read_ops;
+extern const ReplayEventOps replay_net_ops;
+
+/**
+ * replay_queue_event: an asynchronous event has come up
+ * @ev: owned
+ *
+ * It runs at once when events are not enabled.
+ */
+void replay_queue_event(ReplayEvent *ev);
+
+/* Returns: whether events wait in the queue. */
+bool replay_has_events(void);
+
+/* Disable events, and run what waits. */
+void replay_finish_events(void);
+
+/* --- replay-net.c ------------------------------------------------------ */
+
+/* Add the adapters to a description, in the order of their numbers. */
+void replay_net_describe(ReplayLogDescription *d);
+
+/**
+ * replay_net_begin: no more adapters from here on
+ * @recorded: replay: the recording's description, which was found to match;
+ *            record: NULL
+ * @writer: record: gets the names for its totals; replay: NULL
+ */
+void replay_net_begin(const ReplayLogDescription *recorded,
+                      ReplayLogWriter *writer);
+
+/* The recording has ended: adapters have no numbers any more. */
+void replay_net_finish(void);
+
+/* Returns: what query-replay says of the adapters; owned. */
+ReplayAdapterInfoList *replay_net_query(void);
+
+/* The netdev id of adapter @number of the recording, or NULL; borrowed. */
+const char *replay_net_adapter_name(uint64_t number);
+
+/* --- replay-char.c ----------------------------------------------------- */
+
+/* Add the character devices that take part. */
+void replay_char_describe(ReplayLogDescription *d);
+
+/* --- replay-machine.c -------------------------------------------------- */
+
+/* Returns: an owned description of the machine as it is now. */
+ReplayLogDescription *replay_machine_describe(void);
+
+/**
+ * replay_machine_check: compare the recorded machine with the one here
+ *
+ * Returns: true; false with @errp set: all differences, one a line, and what
+ * to do about them.
+ */
+bool replay_machine_check(const ReplayLogDescription *recorded,
+                          const ReplayLogDescription *now, Error **errp);
+
+/* --- replay-info.c ------------------------------------------------------- */
+
+/* rrprogress=@seconds: a line on stderr each so many seconds of the host. */
+void replay_progress_start(unsigned seconds);
+void replay_progress_stop(void);
+
+/* --- replay-snapshot.c ------------------------------------------------- */
+
+/*
+ * Make the state of record and replay part of the machine's.  Before the
+ * devices', so that clocks are there when these are loaded.
+ */
+void replay_vmstate_register(void);
+
+#endif

@@ -1,0 +1,211 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Whose turn it is in a replay, and that somebody takes it.
+ *
+ * The next event of the recording is made by one of two threads: the main
+ * loop (it runs timers of the host's clocks, resets and shuts down) or the
+ * vCPU thread (everything else).  Each may be asleep: the main loop for a
+ * deadline in the time of the host, the vCPU thread because the guest is
+ * halted.  Here the main loop is kept from sleeping when it is its turn, and
+ * wakes the vCPU thread when it is that one's.  A replay has no reason to
+ * wait for time to pass.
+ *
+ * If both threads have come round many times, and the next event is still the
+ * same, then nobody is going to make it: the replay has left the recording.
+ * That is counted in rounds, not in time, and disk requests under way are
+ * waited for, because their time is the host's.
+ */
+
+#include "qemu/osdep.h"
+#include "block/block_int-common.h"
+#include "block/block-global-state.h"
+#include "hw/core/cpu.h"
+#include "qemu/main-loop.h"
+#include "sysemu/cpus.h"
+#include "sysemu/replay.h"
+#include "sysemu/runstate.h"
+#include "replay-internal.h"
+
+/* Rounds of both threads without an event or an instruction. */
+#define STUCK_ROUNDS            1000
+
+/* From this round on the main loop does not spin, but waits so long. */
+#define SPIN_ROUNDS             100
+#define ROUND_MAX_NS            SCALE_MS
+
+/* How long the main loop sleeps at the least while the machine is stopped. */
+#define STOPPED_MIN_NS          (10 * SCALE_MS)
+
+/* How long the main loop may sleep when it is the vCPU's turn. */
+#define VCPU_TURN_MAX_NS        (10 * SCALE_MS)
+
+/* Replay mutex. */
+static struct {
+    uint64_t event;             /* what was next when it was last looked at */
+    uint64_t insns_left;
+    unsigned main_rounds;       /* since then */
+    unsigned vcpu_rounds;
+} progress;
+
+/* Returns: whether only the main loop can make an event of this kind. */
+static bool replay_is_main_loop_event(uint8_t kind)
+{
+    switch (kind) {
+    case REPLAY_EV_SHUTDOWN:
+    case REPLAY_EV_CHECKPOINT_WARP_START:
+    case REPLAY_EV_CHECKPOINT_RESET_REQUESTED:
+    case REPLAY_EV_CHECKPOINT_SUSPEND_REQUESTED:
+    case REPLAY_EV_CHECKPOINT_CLOCK_HOST:
+    case REPLAY_EV_CHECKPOINT_CLOCK_VIRTUAL_RT:
+    case REPLAY_EV_CHECKPOINT_RESET:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Returns: whether either thread can make an event of this kind. */
+static bool replay_is_shared_event(uint8_t kind)
+{
+    return kind == REPLAY_EV_CLOCK_HOST || kind == REPLAY_EV_CLOCK_VIRTUAL_RT;
+}
+
+void replay_wake_main_loop(void)
+{
+    if (replay_is_main_loop_event(replay_state.next.kind)
+        && qemu_in_vcpu_thread()) {
+        qemu_notify_event();
+    }
+}
+
+static void replay_do_nothing(CPUState *cpu, run_on_cpu_data data)
+{
+}
+
+void replay_wake_vcpu(void)
+{
+    if (all_cpu_threads_idle()) {
+        /* A kick alone does not get a halted vCPU out of its sleep. */
+        async_run_on_cpu(first_cpu, replay_do_nothing, RUN_ON_CPU_NULL);
+    } else {
+        qemu_cpu_kick(first_cpu);
+    }
+}
+
+/* Has anything happened since the last look? */
+static bool replay_has_progressed(void)
+{
+    if (progress.event == replay_state.pos.event
+        && progress.insns_left == replay_state.instruction_count) {
+        return false;
+    }
+    progress.event = replay_state.pos.event;
+    progress.insns_left = replay_state.instruction_count;
+    progress.main_rounds = 0;
+    progress.vcpu_rounds = 0;
+    return true;
+}
+
+void replay_vcpu_round(void)
+{
+    if (!replay_has_progressed()) {
+        progress.vcpu_rounds++;
+    }
+}
+
+/*
+ * Does the host work on a request?  Only a node without children says so: what
+ * is above it may have put the completion into the replay queue, to wait there
+ * for the recording.
+ */
+static bool replay_disk_is_busy(BlockDriverState *bs)
+{
+    BdrvChild *child;
+
+    if (QLIST_EMPTY(&bs->children)) {
+        return qatomic_read(&bs->in_flight);
+    }
+    QLIST_FOREACH(child, &bs->children, next) {
+        if (replay_disk_is_busy(child->bs)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool replay_disks_are_busy(void)
+{
+    BdrvNextIterator it;
+    BlockDriverState *bs;
+
+    for (bs = bdrv_first(&it); bs; bs = bdrv_next(&it)) {
+        if (replay_disk_is_busy(bs)) {
+            bdrv_next_cleanup(&it);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A recording that has ended, and in which nothing ends the machine. */
+static int64_t replay_wait_for_end(int64_t timeout_ns)
+{
+    if (replay_has_failed()) {
+        return timeout_ns;
+    }
+    if (!replay_has_progressed() && ++progress.main_rounds > STUCK_ROUNDS) {
+        replay_fail(REPLAY_END_REASON_STUCK, NULL,
+                    "the recording has ended, and the machine has not");
+        return 0;
+    }
+    return qemu_soonest_timeout(timeout_ns, ROUND_MAX_NS);
+}
+
+int64_t replay_main_loop_timeout(int64_t timeout_ns)
+{
+    uint8_t kind = replay_state.next.kind;
+    bool vcpu_idle;
+
+    if (replay_is_stopped() && timeout_ns >= 0) {
+        /* A timer that has expired, and waits for the machine to go on. */
+        return MAX(timeout_ns, STOPPED_MIN_NS);
+    }
+    if (replay_mode != REPLAY_MODE_PLAY || !runstate_is_running()
+        || !replay_events_enabled()) {
+        return timeout_ns;
+    }
+    if (kind == REPLAY_EV_NONE) {
+        return replay_wait_for_end(timeout_ns);
+    }
+
+    vcpu_idle = all_cpu_threads_idle();
+    if (!replay_has_progressed()) {
+        progress.main_rounds++;
+        if (progress.main_rounds > STUCK_ROUNDS
+            && (vcpu_idle || progress.vcpu_rounds > STUCK_ROUNDS)) {
+            if (!replay_disks_are_busy()) {
+                replay_fail(REPLAY_END_REASON_STUCK, NULL,
+                            "the recording has the event '%s' next, and "
+                            "nothing makes it: %s",
+                            replay_log_event_name(kind),
+                            vcpu_idle ? "the guest is halted"
+                                      : "the guest does something else");
+                return 0;
+            }
+            /* What they complete has as many rounds to get to the guest. */
+            progress.main_rounds = SPIN_ROUNDS;
+            progress.vcpu_rounds = 0;
+        }
+    }
+
+    if (replay_is_main_loop_event(kind)
+        || (vcpu_idle && replay_is_shared_event(kind))) {
+        return progress.main_rounds > SPIN_ROUNDS ? ROUND_MAX_NS : 0;
+    }
+    if (vcpu_idle) {
+        replay_wake_vcpu();
+    }
+    return qemu_soonest_timeout(timeout_ns, progress.main_rounds > SPIN_ROUNDS
+                                            ? ROUND_MAX_NS : VCPU_TURN_MAX_NS);
+}

@@ -1,0 +1,42 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Random bytes that the guest is given, one event for each request.
+ */
+
+#include "qemu/osdep.h"
+#include "sysemu/replay.h"
+#include "replay-internal.h"
+
+void replay_save_random(int ret, void *buf, size_t len)
+{
+    const uint64_t num[] = { (int64_t)ret };
+
+    g_assert(replay_mutex_locked());
+    replay_save_instructions();
+    replay_put(REPLAY_EV_RANDOM, num, buf, len);
+}
+
+int replay_read_random(void *buf, size_t len)
+{
+    const ReplayLogEvent *ev = &replay_state.next;
+    int ret;
+
+    g_assert(replay_mutex_locked());
+    replay_account_executed_instructions();
+    if (!replay_next_event_is(REPLAY_EV_RANDOM)) {
+        replay_mismatch(REPLAY_EV_RANDOM);
+        memset(buf, 0, len);
+        return 0;
+    }
+    if (ev->len_bytes != len) {
+        replay_diverge("the guest asks for %zu random bytes, the recording "
+                       "has %zu", len, ev->len_bytes);
+        memset(buf, 0, len);
+        return 0;
+    }
+    memcpy(buf, ev->data, len);
+    ret = (int64_t)ev->num[0];
+    replay_finish_event();
+    return ret;
+}

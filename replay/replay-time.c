@@ -1,0 +1,46 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Clocks.  Each reading of a clock that the guest can see is an event.  A
+ * replay that reads a clock where the recording did not gets the value of the
+ * last reading: time stands still between two readings.
+ */
+
+#include "qemu/osdep.h"
+#include "sysemu/replay.h"
+#include "replay-internal.h"
+
+static const ReplayLogEventKind clock_kinds[REPLAY_CLOCK_COUNT] = {
+    [REPLAY_CLOCK_HOST] = REPLAY_EV_CLOCK_HOST,
+    [REPLAY_CLOCK_VIRTUAL_RT] = REPLAY_EV_CLOCK_VIRTUAL_RT,
+};
+
+int64_t replay_save_clock(ReplayClockKind kind, int64_t clock,
+                          int64_t raw_icount)
+{
+    g_assert(replay_mutex_locked());
+
+    if (replay_is_stopped()) {
+        /* It is the main loop that asks, for its own sake. */
+        return clock;
+    }
+    /* Counting here would take the lock that the caller holds. */
+    replay_advance_current_icount(raw_icount);
+    replay_put1(clock_kinds[kind], clock);
+    return clock;
+}
+
+int64_t replay_read_clock(ReplayClockKind kind, int64_t raw_icount)
+{
+    g_assert(replay_mutex_locked());
+
+    if (replay_is_stopped()) {
+        return replay_state.cached_clock[kind];
+    }
+    replay_advance_current_icount(raw_icount);
+    if (replay_next_event_is(clock_kinds[kind])) {
+        replay_state.cached_clock[kind] = replay_state.next.num[0];
+        replay_finish_event();
+    }
+    return replay_state.cached_clock[kind];
+}

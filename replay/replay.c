@@ -1,0 +1,521 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The core of record and replay: the options, the life of a recording, and
+ * the synchronous events (instructions, interrupts, exceptions, checkpoints,
+ * requests to shut down).
+ *
+ * Theory.  A guest is deterministic between two events if the vCPU executes
+ * the same instructions and nothing touches it from outside.  So a recording
+ * is a sequence of "so many instructions, then this".  While recording, an
+ * event first puts the number of instructions since the last one.  In a
+ * replay the vCPU gets exactly this number as its budget; when the budget is
+ * used up the event behind it becomes the next one, and whoever makes such
+ * events (the vCPU loop, a timer list, the main loop) finds, when it asks,
+ * that it is its turn.  Whoever asks too early is told to come again.
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/option.h"
+#include "sysemu/cpu-timers.h"
+#include "sysemu/replay.h"
+#include "sysemu/runstate.h"
+#include "replay-internal.h"
+
+ReplayMode replay_mode = REPLAY_MODE_NONE;
+char *replay_snapshot;
+
+ReplayState replay_state = { .next.kind = REPLAY_EV_NONE };
+
+uint64_t replay_break_icount = UINT64_MAX;
+QEMUTimer *replay_break_timer;
+
+/* Main thread, start-up and exit; the flags: replay mutex. */
+static struct {
+    char *filename;
+    GSList *blockers;           /* of Error, owned */
+    bool begun;                 /* the machine has run */
+    bool has_shutdown;          /* record: one was put */
+    bool incomplete;            /* record: its end could not be written */
+    unsigned progress_seconds;  /* rrprogress= */
+} core;
+
+/* --- Instructions ------------------------------------------------------ */
+
+uint64_t replay_get_current_icount(void)
+{
+    return icount_get_raw();
+}
+
+bool replay_next_event_is(ReplayLogEventKind kind)
+{
+    while (replay_state.next.kind == REPLAY_EV_SHUTDOWN) {
+        uint64_t cause = replay_state.next.num[0];
+
+        if (cause >= SHUTDOWN_CAUSE__MAX) {
+            replay_fail(REPLAY_END_REASON_DAMAGED, NULL, "shutdown cause %"
+                        PRIu64 " is not known", cause);
+            return false;
+        }
+        replay_finish_event();
+        qemu_system_shutdown_request(cause);
+    }
+    return replay_state.next.kind == kind;
+}
+
+int replay_get_instructions(void)
+{
+    uint64_t insns = 0;
+
+    replay_mutex_lock();
+    if (replay_next_event_is(REPLAY_EV_INSTRUCTION)) {
+        insns = MIN(replay_state.instruction_count, REPLAY_SLICE_INSNS);
+        if (replay_break_icount != UINT64_MAX) {
+            uint64_t now = replay_get_current_icount();
+
+            g_assert(replay_break_icount >= now);
+            insns = MIN(insns, replay_break_icount - now);
+        }
+    }
+    replay_mutex_unlock();
+    return insns;
+}
+
+/* Replay: @diff instructions were executed. */
+static void replay_consume_instructions(uint64_t diff)
+{
+    if (diff > replay_state.instruction_count) {
+        replay_diverge("the guest is %" PRIu64 " instructions past the next "
+                       "event", diff - replay_state.instruction_count);
+        return;
+    }
+    replay_state.instruction_count -= diff;
+    if (replay_state.instruction_count == 0) {
+        replay_finish_event();
+    }
+}
+
+void replay_advance_current_icount(uint64_t icount)
+{
+    uint64_t diff = icount - replay_state.current_icount;
+
+    /* Instructions are not taken back: our own books would be wrong. */
+    g_assert(icount >= replay_state.current_icount);
+
+    if (diff) {
+        replay_state.current_icount = icount;
+        if (replay_mode == REPLAY_MODE_RECORD) {
+            replay_put1(REPLAY_EV_INSTRUCTION, diff);
+        } else if (!replay_has_failed()) {
+            replay_consume_instructions(diff);
+        }
+    }
+
+    if (replay_mode == REPLAY_MODE_PLAY && replay_break_icount == icount) {
+        /* Stopping needs the main loop: it waits for this thread. */
+        timer_mod_ns(replay_break_timer,
+                     qemu_clock_get_ns(QEMU_CLOCK_REALTIME));
+    }
+}
+
+void replay_save_instructions(void)
+{
+    if (replay_mode == REPLAY_MODE_RECORD && replay_file_is_open()) {
+        g_assert(replay_mutex_locked());
+        replay_advance_current_icount(replay_get_current_icount());
+    }
+}
+
+void replay_account_executed_instructions(void)
+{
+    if (replay_mode == REPLAY_MODE_PLAY) {
+        g_assert(replay_mutex_locked());
+        if (replay_state.instruction_count > 0) {
+            replay_advance_current_icount(replay_get_current_icount());
+        }
+    }
+}
+
+/* --- Interrupts, exceptions, checkpoints ------------------------------- */
+
+static bool replay_next_is_now(ReplayLogEventKind kind)
+{
+    if (replay_mode != REPLAY_MODE_PLAY) {
+        return false;
+    }
+    g_assert(replay_mutex_locked());
+    replay_account_executed_instructions();
+    return replay_next_event_is(kind);
+}
+
+static bool replay_vcpu_event(ReplayLogEventKind kind)
+{
+    switch (replay_mode) {
+    case REPLAY_MODE_RECORD:
+        replay_save_instructions();
+        replay_put0(kind);
+        return true;
+    case REPLAY_MODE_PLAY:
+        if (!replay_next_is_now(kind)) {
+            return false;
+        }
+        replay_finish_event();
+        return true;
+    default:
+        return true;
+    }
+}
+
+bool replay_exception(void)
+{
+    if (replay_vcpu_event(REPLAY_EV_EXCEPTION)) {
+        return true;
+    }
+    if (replay_next_event_is(REPLAY_EV_INSTRUCTION)
+        || replay_next_event_is(REPLAY_EV_INTERRUPT)) {
+        /* Until this is taken the vCPU does nothing else: it would wait. */
+        replay_mismatch(REPLAY_EV_EXCEPTION);
+    }
+    return false;
+}
+
+bool replay_has_exception(void)
+{
+    return replay_next_is_now(REPLAY_EV_EXCEPTION);
+}
+
+bool replay_interrupt(void)
+{
+    return replay_vcpu_event(REPLAY_EV_INTERRUPT);
+}
+
+bool replay_has_interrupt(void)
+{
+    return replay_next_is_now(REPLAY_EV_INTERRUPT);
+}
+
+static ReplayLogEventKind replay_checkpoint_kind(ReplayCheckpoint checkpoint)
+{
+    static const ReplayLogEventKind kinds[CHECKPOINT_COUNT] = {
+        [CHECKPOINT_CLOCK_WARP_START] = REPLAY_EV_CHECKPOINT_WARP_START,
+        [CHECKPOINT_CLOCK_WARP_ACCOUNT] = REPLAY_EV_CHECKPOINT_WARP_ACCOUNT,
+        [CHECKPOINT_RESET_REQUESTED] = REPLAY_EV_CHECKPOINT_RESET_REQUESTED,
+        [CHECKPOINT_SUSPEND_REQUESTED] = REPLAY_EV_CHECKPOINT_SUSPEND_REQUESTED,
+        [CHECKPOINT_CLOCK_VIRTUAL] = REPLAY_EV_CHECKPOINT_CLOCK_VIRTUAL,
+        [CHECKPOINT_CLOCK_HOST] = REPLAY_EV_CHECKPOINT_CLOCK_HOST,
+        [CHECKPOINT_CLOCK_VIRTUAL_RT] = REPLAY_EV_CHECKPOINT_CLOCK_VIRTUAL_RT,
+        [CHECKPOINT_INIT] = REPLAY_EV_CHECKPOINT_INIT,
+        [CHECKPOINT_RESET] = REPLAY_EV_CHECKPOINT_RESET,
+    };
+
+    return kinds[checkpoint];
+}
+
+bool replay_is_stopped(void)
+{
+    return core.begun && replay_mode != REPLAY_MODE_NONE
+           && !runstate_is_running();
+}
+
+/*
+ * While it is stopped, a recorder does nothing that its recording has to know,
+ * and a replay nothing that the recording has: the other one does not stop
+ * there.  So clocks stand still, and timers that can touch the guest wait for
+ * it to go on.
+ */
+static bool replay_checkpoint_waits(ReplayCheckpoint checkpoint)
+{
+    return (checkpoint == CHECKPOINT_CLOCK_HOST
+            || checkpoint == CHECKPOINT_CLOCK_VIRTUAL_RT)
+           && replay_is_stopped();
+}
+
+bool replay_checkpoint(ReplayCheckpoint checkpoint)
+{
+    ReplayLogEventKind kind;
+
+    if (replay_mode == REPLAY_MODE_NONE) {
+        return true;
+    }
+
+    g_assert(replay_mutex_locked());
+    if (replay_checkpoint_waits(checkpoint)) {
+        return false;
+    }
+    kind = replay_checkpoint_kind(checkpoint);
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        replay_save_instructions();
+        replay_put0(kind);
+        return true;
+    }
+    if (!replay_next_event_is(kind)) {
+        return false;
+    }
+    replay_finish_event();
+    return true;
+}
+
+static bool replay_is_checkpoint(uint8_t kind)
+{
+    return kind >= REPLAY_EV_CHECKPOINT_WARP_START
+           && kind <= REPLAY_EV_CHECKPOINT_RESET;
+}
+
+static bool replay_is_async(uint8_t kind)
+{
+    return kind >= REPLAY_EV_ASYNC_BH && kind <= REPLAY_EV_ASYNC_NET;
+}
+
+bool replay_has_event(void)
+{
+    uint8_t kind;
+
+    if (replay_mode != REPLAY_MODE_PLAY) {
+        return false;
+    }
+    g_assert(replay_mutex_locked());
+    replay_account_executed_instructions();
+    kind = replay_state.next.kind;
+    return replay_is_checkpoint(kind) || replay_is_async(kind);
+}
+
+void replay_shutdown_request(ShutdownCause cause)
+{
+    if (replay_mode == REPLAY_MODE_RECORD && replay_file_is_open()) {
+        replay_save_instructions();
+        replay_put1(REPLAY_EV_SHUTDOWN, cause);
+        core.has_shutdown = true;
+    }
+}
+
+/* --- The life of a recording ------------------------------------------- */
+
+/*
+ * The machine starts to run.  The first time this is where it is complete,
+ * whether it was made on the command line or through QMP.
+ */
+static void replay_vm_state_change(void *opaque, bool running, RunState state)
+{
+    Error *err = NULL;
+
+    if (!running || replay_mode == REPLAY_MODE_NONE) {
+        return;
+    }
+    if (!core.begun) {
+        core.begun = true;
+        if (!replay_file_begin(&err)) {
+            error_report_err(err);
+            exit(EXIT_FAILURE);
+        }
+        replay_progress_start(core.progress_seconds);
+    } else if (replay_mode == REPLAY_MODE_RECORD) {
+        replay_file_retry();
+    } else if (replay_has_failed()) {
+        error_report("the replay of '%s' has ended and cannot be continued",
+                     core.filename);
+    }
+    if (replay_has_failed()) {
+        /* Perhaps before there was a machine that could be stopped. */
+        qemu_system_vmstop_request_prepare();
+        qemu_system_vmstop_request(RUN_STATE_PAUSED);
+    }
+}
+
+/* No more events; the recording gets its end. */
+static void replay_close(void)
+{
+    Error *err = NULL;
+
+    if (replay_mode == REPLAY_MODE_RECORD && replay_mutex_locked()
+        && core.begun) {
+        replay_save_instructions();
+        if (!core.has_shutdown) {
+            /* A signal, which cannot put one when it comes. */
+            replay_put1(REPLAY_EV_SHUTDOWN, SHUTDOWN_CAUSE_HOST_SIGNAL);
+        }
+    }
+    replay_progress_stop();
+    if (!replay_file_close(&err)) {
+        error_report_err(err);
+        core.incomplete = true;
+    }
+}
+
+/*
+ * QEMU exits by another way than its main loop: a device that ends it, or a
+ * replay that cannot go on.  The machine is as it is; nothing is run any more.
+ */
+static void replay_close_at_exit(void)
+{
+    if (replay_mode != REPLAY_MODE_NONE) {
+        replay_close();
+        replay_mode = REPLAY_MODE_NONE;
+    }
+}
+
+/* One of @names, which ends with NULL; exits if the option is none of them. */
+static int replay_opt_choice(QemuOpts *opts, const char *option,
+                             const char *const names[], int by_default)
+{
+    const char *value = qemu_opt_get(opts, option);
+    g_autofree char *list = NULL;
+    int i;
+
+    if (!value) {
+        return by_default;
+    }
+    for (i = 0; names[i]; i++) {
+        if (g_str_equal(value, names[i])) {
+            return i;
+        }
+    }
+    list = g_strjoinv("' or '", (char **)names);
+    error_report("-icount %s='%s' is not known", option, value);
+    error_printf("It must be '%s'.\n", list);
+    exit(EXIT_FAILURE);
+}
+
+/* A number of seconds, up to a day; 0 if it is not given.  Exits if wrong. */
+static unsigned replay_opt_seconds(QemuOpts *opts, const char *option)
+{
+    const char *value = qemu_opt_get(opts, option);
+    unsigned seconds = 0;
+
+    if (value && (qemu_strtoui(value, NULL, 10, &seconds) < 0
+                  || seconds < 1 || seconds > 24 * 60 * 60)) {
+        error_report("-icount %s='%s' is not a number of seconds", option,
+                     value);
+        error_printf("It must be a number from 1 to 86400.\n");
+        exit(EXIT_FAILURE);
+    }
+    return seconds;
+}
+
+static void replay_require_rr(QemuOpts *opts)
+{
+    static const char *const needs_rr[] = {
+        "rrfile", "rrsnapshot", "rrcompress", "rroverwrite", "rrerror",
+        "rrcheck", "rrprogress",
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(needs_rr); i++) {
+        if (qemu_opt_get(opts, needs_rr[i])) {
+            warn_report("-icount %s= has no effect without rr=record or "
+                        "rr=replay", needs_rr[i]);
+        }
+    }
+}
+
+void replay_configure(QemuOpts *opts)
+{
+    static const char *const rr_names[] = { "record", "replay", NULL };
+    static const char *const compress_names[] = { "zlib", "none", NULL };
+    static const char *const error_names[] = { "exit", "stop", NULL };
+    ReplayFileOptions options = { };
+    const char *filename;
+    Error *err = NULL;
+    Location loc;
+    int rr;
+
+    if (!opts) {
+        return;
+    }
+
+    loc_push_none(&loc);
+    qemu_opts_loc_restore(opts);
+
+    rr = replay_opt_choice(opts, "rr", rr_names, -1);
+    if (rr < 0) {
+        replay_require_rr(opts);
+        loc_pop(&loc);
+        return;
+    }
+
+    filename = qemu_opt_get(opts, "rrfile");
+    if (!filename || !*filename) {
+        error_report("-icount rr=%s needs the name of the recording",
+                     rr_names[rr]);
+        error_printf("Add rrfile=FILENAME to the same option.\n");
+        exit(EXIT_FAILURE);
+    }
+    options.compress = replay_opt_choice(opts, "rrcompress",
+                                         compress_names, 0) == 0;
+    options.stop_on_error = replay_opt_choice(opts, "rrerror",
+                                              error_names, 0) == 1;
+    options.overwrite = qemu_opt_get_bool(opts, "rroverwrite", false);
+    options.check_machine = qemu_opt_get_bool(opts, "rrcheck", true);
+    core.progress_seconds = replay_opt_seconds(opts, "rrprogress");
+
+    core.filename = g_strdup(filename);
+    replay_snapshot = g_strdup(qemu_opt_get(opts, "rrsnapshot"));
+    replay_vmstate_register();
+
+    replay_mode = rr == 0 ? REPLAY_MODE_RECORD : REPLAY_MODE_PLAY;
+    replay_mutex_init();
+    if (!replay_file_open(filename, &options, &err)) {
+        replay_mode = REPLAY_MODE_NONE;
+        error_report_err(err);
+        exit(EXIT_FAILURE);
+    }
+    atexit(replay_close_at_exit);
+
+    /* Before all others: these let packets and bytes into the guest. */
+    qemu_add_vm_change_state_handler_prio(replay_vm_state_change, NULL,
+                                          INT_MIN);
+    loc_pop(&loc);
+}
+
+void replay_start(void)
+{
+    if (replay_mode == REPLAY_MODE_NONE) {
+        return;
+    }
+    if (core.blockers) {
+        error_reportf_err(error_copy(core.blockers->data),
+                          "this machine cannot be recorded or replayed: ");
+        exit(EXIT_FAILURE);
+    }
+    if (!icount_enabled()) {
+        error_report("record and replay count instructions");
+        error_printf("Add shift=auto or shift=N to the -icount option.\n");
+        exit(EXIT_FAILURE);
+    }
+    replay_enable_events();
+}
+
+void replay_finish(void)
+{
+    if (replay_mode == REPLAY_MODE_NONE) {
+        return;
+    }
+    replay_close();
+    replay_finish_events();
+    replay_net_finish();
+    replay_mode = REPLAY_MODE_NONE;
+
+    g_free(core.filename);
+    core.filename = NULL;
+    g_free(replay_snapshot);
+    replay_snapshot = NULL;
+}
+
+int replay_exit_status(int status)
+{
+    return status == EXIT_SUCCESS && (core.incomplete || replay_has_failed())
+           ? EXIT_FAILURE : status;
+}
+
+void replay_add_blocker(Error *reason)
+{
+    core.blockers = g_slist_prepend(core.blockers, reason);
+}
+
+const char *replay_get_filename(void)
+{
+    return core.filename;
+}

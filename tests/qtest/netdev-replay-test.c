@@ -1,0 +1,2484 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Record and replay of the network, without an operating system: a guest
+ * program of 462 bytes drives NE2000 adapters, and writes what it receives to
+ * a console; the test is the network at the other end of a dgram netdev.
+ *
+ *   test  <-- datagrams -->  netdev n0 -- filter-replay -- ne2k_isa  guest
+ *     |                                                                |
+ *     +--- compares: each frame as sent; record with replay  <--- console
+ *
+ * In each line of the console stand the port of the adapter, the length and
+ * the checksum of a frame, the interrupts so far, and the time stamp counter:
+ * a replay that is one instruction late has another console.
+ *
+ * QEMU is started here and not by qtest_init(), whose socket would be a
+ * character device of the recording, and which does not show what a QEMU that
+ * refuses to start says.  Each test has a directory of its own, which is
+ * the working directory of the test and of QEMU, so all names are short.  All
+ * waiting is for a condition, and for CEILING_S at the longest.
+ */
+
+#include "qemu/osdep.h"
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#ifdef CONFIG_LINUX
+#include <sys/prctl.h>
+#endif
+#include <glib/gstdio.h>
+#include "libqtest.h"
+#include "libqmp.h"
+#include "qapi/error.h"
+#include "qapi/qmp/qdict.h"
+#include "qemu/bswap.h"
+#include "qemu/crc32c.h"
+#include "qemu/units.h"
+#include "replay/replay-log.h"
+#include "sysemu/replay.h"
+
+/* No test waits longer for anything, and then it fails. */
+#define CEILING_S           30
+
+#define ADAPTERS            2
+#define FRAME_MIN_BYTES     60      /* the NIC pads what is shorter */
+#define FRAME_MAX_BYTES     1514
+#define COMMAND_OFFSET      14      /* in a frame: what the guest shall do */
+
+/* What the guest does with a frame after it has sent it back. */
+#define COMMAND_NONE        0x00
+#define COMMAND_NO_TIMER    0xfd    /* idle without a timer from now on */
+#define COMMAND_RESET       0xfe
+#define COMMAND_EXIT        0xff    /* with the status in the next byte */
+
+#define EXIT_ARGUMENT       0x21
+#define EXIT_STATUS         (EXIT_ARGUMENT << 1 | 1)    /* isa-debug-exit */
+
+#define BIOS_BYTES          (64 * KiB)
+
+#define MACHINE \
+    " -accel tcg -cpu qemu32,-apic -m 2 -nodefaults -display none" \
+    " -no-reboot -bios bios -debugcon file:console" \
+    " -device isa-debug-exit,iobase=0xf4,iosize=1"
+
+#define DGRAM(n) \
+    " -netdev dgram,id=n" #n ",local.type=unix,local.path=n" #n ".qemu," \
+    "remote.type=unix,remote.path=n" #n ".peer"
+#define NIC(n, where) \
+    " -device ne2k_isa,netdev=n" #n ",mac=52:54:00:12:34:0" #n "," where
+#define NIC0                NIC(0, "iobase=0x300,irq=9")
+#define NIC1                NIC(1, "iobase=0x320,irq=10")
+#define FILTER(n)           " -object filter-replay,id=f" #n ",netdev=n" #n
+
+/* One adapter, and two. */
+#define NO_FILTER           MACHINE DGRAM(0) NIC0
+#define ONE                 NO_FILTER FILTER(0)
+#define TWO                 MACHINE DGRAM(0) DGRAM(1) NIC0 NIC1 \
+                            FILTER(0) FILTER(1)
+
+#define RECORD              " -icount shift=3,rr=record,rrfile=recording"
+#define REPLAY              " -icount shift=3,rr=replay,rrfile=recording"
+
+/*
+ * The guest, at f000:0000; 16-bit code.  Adapters are at port 0x300 and 0x320;
+ * the byte of RAM at the same address is the page of the next frame.  At 0x600
+ * is the header of a frame, at 0x604 the number of interrupts, at 0x8000 the
+ * frame.
+ */
+static const uint8_t guest_program[] = {
+    /* Vectors 0x20-0x2f, which the interrupt controllers will use. */
+    0xfa,                               /* cli */
+    0xfc,                               /* cld */
+    0x31, 0xc0,                         /* xor %ax, %ax */
+    0x8e, 0xd0,                         /* mov %ax, %ss */
+    0x8e, 0xc0,                         /* mov %ax, %es */
+    0xbc, 0x00, 0x70,                   /* mov $0x7000, %sp */
+    0x0e,                               /* push %cs */
+    0x1f,                               /* pop %ds */
+    0xbf, 0x80, 0x00,                   /* mov $0x80, %di */
+    0xb9, 0x10, 0x00,                   /* mov $16, %cx */
+    /* vector: */
+    0xb8, 0x80, 0x01,                   /* mov $irq, %ax */
+    0xab,                               /* stosw */
+    0x8c, 0xc8,                         /* mov %cs, %ax */
+    0xab,                               /* stosw */
+    0xe2, 0xf7,                         /* loop vector */
+    0x31, 0xed,                         /* xor %bp, %bp */
+    0xbe, 0x8e, 0x01,                   /* mov $pic_table, %si */
+    0xb9, 0x0d, 0x00,                   /* mov $13, %cx */
+    0xe8, 0x1e, 0x01,                   /* call program */
+    0xbd, 0x00, 0x03,                   /* mov $0x300, %bp */
+    0xe8, 0x17, 0x00,                   /* call start */
+    0xbd, 0x20, 0x03,                   /* mov $0x320, %bp */
+    0xe8, 0x11, 0x00,                   /* call start */
+    /* idle: */
+    0xfb,                               /* sti */
+    0xf4,                               /* hlt */
+    0xfa,                               /* cli */
+    0xbd, 0x00, 0x03,                   /* mov $0x300, %bp */
+    0xe8, 0x23, 0x00,                   /* call service */
+    0xbd, 0x20, 0x03,                   /* mov $0x320, %bp */
+    0xe8, 0x1d, 0x00,                   /* call service */
+    0xeb, 0xef,                         /* jmp idle */
+
+    /* start: adapter BP, if there is one; it sends a frame of zeros */
+    0xbe, 0xae, 0x01,                   /* mov $nic_table, %si */
+    0xb9, 0x0c, 0x00,                   /* mov $12, %cx */
+    0xe8, 0xf8, 0x00,                   /* call program */
+    0xc6, 0x46, 0x00, 0x47,             /* movb $0x47, (%bp) */
+    0x89, 0xea,                         /* mov %bp, %dx */
+    0xec,                               /* in %dx, %al */
+    0x3c, 0xff,                         /* cmp $0xff, %al */
+    0x0f, 0x85, 0xcd, 0x00,             /* jne transmit */
+    0xc6, 0x46, 0x00, 0x00,             /* movb $0, (%bp) */
+    0xc3,                               /* ret */
+
+    /* service: what adapter BP has received */
+    0x80, 0x7e, 0x00, 0x00,             /* cmpb $0, (%bp) */
+    0x0f, 0x84, 0xe7, 0x00,             /* je done */
+    0x8d, 0x56, 0x07,                   /* lea 7(%bp), %dx */
+    0xb0, 0xff,                         /* mov $0xff, %al */
+    0xee,                               /* out %al, %dx */
+    0x89, 0xea,                         /* mov %bp, %dx */
+    0xb0, 0x62,                         /* mov $0x62, %al */
+    0xee,                               /* out %al, %dx */
+    0x80, 0xc2, 0x07,                   /* add $7, %dl */
+    0xec,                               /* in %dx, %al */
+    0x88, 0xc3,                         /* mov %al, %bl */
+    0x89, 0xea,                         /* mov %bp, %dx */
+    0xb0, 0x22,                         /* mov $0x22, %al */
+    0xee,                               /* out %al, %dx */
+    0x3a, 0x5e, 0x00,                   /* cmp (%bp), %bl */
+    0x0f, 0x84, 0xca, 0x00,             /* je done */
+    /* header of a page: status, next page, length and 4 */
+    0x31, 0xc0,                         /* xor %ax, %ax */
+    0x8a, 0x66, 0x00,                   /* mov (%bp), %ah */
+    0xb9, 0x04, 0x00,                   /* mov $4, %cx */
+    0xb3, 0x0a,                         /* mov $0x0a, %bl */
+    0xe8, 0xbe, 0x00,                   /* call dma */
+    0xbf, 0x00, 0x06,                   /* mov $0x600, %di */
+    0xf3, 0x6c,                         /* rep insb */
+    /* the frame */
+    0xb0, 0x04,                         /* mov $4, %al */
+    0x8a, 0x66, 0x00,                   /* mov (%bp), %ah */
+    0x26, 0x8b, 0x0e, 0x02, 0x06,       /* mov %es:0x602, %cx */
+    0x83, 0xe9, 0x04,                   /* sub $4, %cx */
+    0x89, 0xce,                         /* mov %cx, %si */
+    0xe8, 0xa7, 0x00,                   /* call dma */
+    0x83, 0xc1, 0x03,                   /* add $3, %cx */
+    0xc1, 0xe9, 0x02,                   /* shr $2, %cx */
+    0xbf, 0x00, 0x80,                   /* mov $0x8000, %di */
+    0x66, 0xf3, 0x6d,                   /* rep insl */
+    /* give its pages back */
+    0x26, 0xa0, 0x01, 0x06,             /* mov %es:0x601, %al */
+    0x88, 0x46, 0x00,                   /* mov %al, (%bp) */
+    0x48,                               /* dec %ax */
+    0x3c, 0x46,                         /* cmp $0x46, %al */
+    0x73, 0x02,                         /* jae boundary */
+    0xb0, 0x7f,                         /* mov $0x7f, %al */
+    /* boundary: */
+    0x8d, 0x56, 0x03,                   /* lea 3(%bp), %dx */
+    0xee,                               /* out %al, %dx */
+    /* report */
+    0x89, 0xe8,                         /* mov %bp, %ax */
+    0xe8, 0x9d, 0x00,                   /* call hex */
+    0x89, 0xf0,                         /* mov %si, %ax */
+    0xe8, 0x98, 0x00,                   /* call hex */
+    0xbf, 0x00, 0x80,                   /* mov $0x8000, %di */
+    0x89, 0xf1,                         /* mov %si, %cx */
+    0x31, 0xc0,                         /* xor %ax, %ax */
+    /* sum: */
+    0xd1, 0xc0,                         /* rol $1, %ax */
+    0x26, 0x32, 0x05,                   /* xor %es:(%di), %al */
+    0x47,                               /* inc %di */
+    0xe2, 0xf8,                         /* loop sum */
+    0xe8, 0x86, 0x00,                   /* call hex */
+    0x26, 0xa1, 0x04, 0x06,             /* mov %es:0x604, %ax */
+    0xe8, 0x7f, 0x00,                   /* call hex */
+    0x0f, 0x31,                         /* rdtsc */
+    0x50,                               /* push %ax */
+    0x89, 0xd0,                         /* mov %dx, %ax */
+    0xe8, 0x77, 0x00,                   /* call hex */
+    0x58,                               /* pop %ax */
+    0xe8, 0x73, 0x00,                   /* call hex */
+    0xb0, 0x0a,                         /* mov $'\n', %al */
+    0xe6, 0xe9,                         /* out %al, $0xe9 */
+    0xe8, 0x2b, 0x00,                   /* call transmit */
+    /* obey */
+    0x26, 0xa1, 0x0e, 0x80,             /* mov %es:0x800e, %ax */
+    0x3c, 0xff,                         /* cmp $0xff, %al */
+    0x74, 0x1a,                         /* je exit */
+    0x3c, 0xfe,                         /* cmp $0xfe, %al */
+    0x74, 0x1a,                         /* je reset */
+    0x3c, 0xfd,                         /* cmp $0xfd, %al */
+    0x0f, 0x85, 0x51, 0xff,             /* jne service */
+    0x55,                               /* push %bp */
+    0x31, 0xed,                         /* xor %bp, %bp */
+    0xbe, 0xa8, 0x01,                   /* mov $off_table, %si */
+    0xb9, 0x03, 0x00,                   /* mov $3, %cx */
+    0xe8, 0x2b, 0x00,                   /* call program */
+    0x5d,                               /* pop %bp */
+    0xe9, 0x41, 0xff,                   /* jmp service */
+    /* exit: */
+    0x88, 0xe0,                         /* mov %ah, %al */
+    0xe6, 0xf4,                         /* out %al, $0xf4 */
+    /* reset: */
+    0xe6, 0x64,                         /* out %al, $0x64 */
+    /* halt: */
+    0xf4,                               /* hlt */
+    0xeb, 0xfd,                         /* jmp halt */
+
+    /* transmit: 60 bytes of the buffer, through adapter BP */
+    0xb8, 0x00, 0x40,                   /* mov $0x4000, %ax */
+    0xb9, 0x3c, 0x00,                   /* mov $60, %cx */
+    0xb3, 0x12,                         /* mov $0x12, %bl */
+    0xe8, 0x1d, 0x00,                   /* call dma */
+    0x1e,                               /* push %ds */
+    0x06,                               /* push %es */
+    0x1f,                               /* pop %ds */
+    0xbe, 0x00, 0x80,                   /* mov $0x8000, %si */
+    0xb9, 0x0f, 0x00,                   /* mov $15, %cx */
+    0x66, 0xf3, 0x6f,                   /* rep outsl */
+    0x1f,                               /* pop %ds */
+    0xbe, 0xc6, 0x01,                   /* mov $send_table, %si */
+    0xb9, 0x04, 0x00,                   /* mov $4, %cx */
+    /* program: CX pairs at SI: an offset to port BP, a value */
+    0xac,                               /* lodsb */
+    0x89, 0xea,                         /* mov %bp, %dx */
+    0x00, 0xc2,                         /* add %al, %dl */
+    0xac,                               /* lodsb */
+    0xee,                               /* out %al, %dx */
+    0xe2, 0xf7,                         /* loop program */
+    /* done: */
+    0xc3,                               /* ret */
+
+    /* dma: command BL for CX bytes of its memory at AX; DX: the data port */
+    0x8d, 0x56, 0x08,                   /* lea 8(%bp), %dx */
+    0xee,                               /* out %al, %dx */
+    0x42,                               /* inc %dx */
+    0x88, 0xe0,                         /* mov %ah, %al */
+    0xee,                               /* out %al, %dx */
+    0x42,                               /* inc %dx */
+    0x88, 0xc8,                         /* mov %cl, %al */
+    0xee,                               /* out %al, %dx */
+    0x42,                               /* inc %dx */
+    0x88, 0xe8,                         /* mov %ch, %al */
+    0xee,                               /* out %al, %dx */
+    0x89, 0xea,                         /* mov %bp, %dx */
+    0x88, 0xd8,                         /* mov %bl, %al */
+    0xee,                               /* out %al, %dx */
+    0x80, 0xc2, 0x10,                   /* add $0x10, %dl */
+    0xc3,                               /* ret */
+
+    /* hex: AX and a space to the console */
+    0xb9, 0x04, 0x00,                   /* mov $4, %cx */
+    /* digit: */
+    0xc1, 0xc0, 0x04,                   /* rol $4, %ax */
+    0x50,                               /* push %ax */
+    0x24, 0x0f,                         /* and $0x0f, %al */
+    0x3c, 0x0a,                         /* cmp $10, %al */
+    0x1c, 0x69,                         /* sbb $0x69, %al */
+    0x2f,                               /* das */
+    0xe6, 0xe9,                         /* out %al, $0xe9 */
+    0x58,                               /* pop %ax */
+    0xe2, 0xf0,                         /* loop digit */
+    0xb0, 0x20,                         /* mov $' ', %al */
+    0xe6, 0xe9,                         /* out %al, $0xe9 */
+    0xc3,                               /* ret */
+
+    /* irq: */
+    0x36, 0xff, 0x06, 0x04, 0x06,       /* incw %ss:0x604 */
+    0x50,                               /* push %ax */
+    0xb0, 0x20,                         /* mov $0x20, %al */
+    0xe6, 0xa0,                         /* out %al, $0xa0 */
+    0xe6, 0x20,                         /* out %al, $0x20 */
+    0x58,                               /* pop %ax */
+    0xcf,                               /* iret */
+
+    /* pic_table: interrupt controllers, then the timer: 1000 Hz */
+    0x20, 0x11, 0x21, 0x20, 0x21, 0x04, 0x21, 0x01, 0x21, 0xfa,
+    0xa0, 0x11, 0xa1, 0x28, 0xa1, 0x02, 0xa1, 0x01, 0xa1, 0xf9,
+    0x43, 0x34, 0x40, 0xa9, 0x40, 0x04,
+    /* off_table: the timer: once, and then no more */
+    0x43, 0x30, 0x40, 0x01, 0x40, 0x00,
+    /* nic_table: pages 0x46 to 0x7f receive, everything is accepted */
+    0x00, 0x21, 0x0e, 0x48, 0x0c, 0x14, 0x0d, 0x00,
+    0x01, 0x46, 0x02, 0x80, 0x03, 0x46, 0x07, 0xff,
+    0x0f, 0x01, 0x00, 0x61, 0x07, 0x47, 0x00, 0x22,
+    /* send_table: 60 bytes from page 0x40 */
+    0x04, 0x40, 0x05, 0x3c, 0x06, 0x00, 0x00, 0x26,
+};
+
+/* Of the length of the frames that the guest sends, in send_table. */
+#define SENT_BYTES_OFFSET   (sizeof(guest_program) - 5)
+
+/* At f000:fff0, where the processor begins. */
+static const uint8_t reset_vector[] = {
+    0xea, 0x00, 0x00, 0x00, 0xf0,       /* ljmp $0xf000, $0x0000 */
+};
+
+/* --- What a test works with -------------------------------------------- */
+
+/* One QEMU. */
+typedef struct Vm {
+    pid_t pid;              /* 0 once it has been waited for */
+    int output_fd;          /* its stdout and stderr; -1 once they are closed */
+    GString *output;
+    int qmp_fd;
+    bool greeted;           /* commands can be sent */
+    GQueue events;          /* of QDict, owned: nobody has asked for them yet */
+} Vm;
+
+static struct {
+    char *binary;           /* QEMU, absolute; of realpath() */
+    char *qemu_img;         /* likewise; or NULL */
+    const char *program;    /* this one */
+    char *home;             /* where the test program was started */
+
+    /* for each test */
+    const char *test;       /* its name */
+    char *dir;              /* the working directory */
+    GPtrArray *vms;         /* owned: those that have not been waited for */
+    int peer[ADAPTERS];     /* -1 if there is none */
+    bool is_stream;         /* the peers are, and not dgram */
+    unsigned frames;        /* made so far: no two are equal */
+    GString *expected;      /* the lines of the console, without their times */
+    uint64_t file_limit_bytes;  /* RLIMIT_FSIZE of the next QEMU, 0 for none */
+} rig;
+
+static void G_NORETURN G_GNUC_PRINTF(3, 4)
+fail_at(int line, const char *func, const char *fmt, ...)
+{
+    g_autofree char *message = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    message = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    g_assertion_message(G_LOG_DOMAIN, __FILE__, line, func, message);
+    g_assert_not_reached();
+}
+
+#define fail(...) fail_at(__LINE__, G_STRFUNC, __VA_ARGS__)
+
+static int64_t deadline(void)
+{
+    return g_get_monotonic_time() + CEILING_S * G_USEC_PER_SEC;
+}
+
+static uint64_t file_size(const char *name)
+{
+    GStatBuf st;
+
+    return g_stat(name, &st) == 0 ? st.st_size : 0;
+}
+
+static char *file_read(const char *name, size_t *len_bytes)
+{
+    g_autoptr(GError) err = NULL;
+    char *contents;
+
+    if (!g_file_get_contents(name, &contents, len_bytes, &err)) {
+        fail("%s", err->message);
+    }
+    return contents;
+}
+
+static void file_write(const char *name, const void *data, size_t len_bytes)
+{
+    g_autoptr(GError) err = NULL;
+
+    if (!g_file_set_contents(name, data, len_bytes, &err)) {
+        fail("%s", err->message);
+    }
+}
+
+static void file_rename(const char *from, const char *to)
+{
+    g_assert_cmpint(g_rename(from, to), ==, 0);
+}
+
+/* --- QEMU -------------------------------------------------------------- */
+
+static void vm_exec(char **argv, int output_fd, int qmp_fd)
+{
+    struct rlimit limit = { rig.file_limit_bytes, RLIM_INFINITY };
+    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+#ifdef CONFIG_LINUX
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+#endif
+    if (rig.file_limit_bytes) {
+        setrlimit(RLIMIT_FSIZE, &limit);
+    }
+    dup2(null_fd, STDIN_FILENO);
+    dup2(output_fd, STDOUT_FILENO);
+    dup2(output_fd, STDERR_FILENO);
+    fcntl(qmp_fd, F_SETFD, 0);
+    execv(rig.binary, argv);
+    perror(rig.binary);
+    _exit(127);
+}
+
+/* Starts QEMU, with QMP; the options are separated by spaces. */
+static Vm * G_GNUC_PRINTF(1, 2) vm_start(const char *fmt, ...)
+{
+    struct timeval ceiling = { .tv_sec = CEILING_S };
+    Vm *vm = g_new0(Vm, 1);
+    g_autofree char *options = NULL;
+    g_autofree char *line = NULL;
+    g_auto(GStrv) argv = NULL;
+    int qmp[2], output[2], i;
+    va_list ap;
+
+    va_start(ap, fmt);
+    options = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, qmp), ==, 0);
+    g_assert_cmpint(pipe(output), ==, 0);
+    for (i = 0; i < 2; i++) {
+        qemu_set_cloexec(qmp[i]);
+        qemu_set_cloexec(output[i]);
+    }
+    g_assert_cmpint(setsockopt(qmp[0], SOL_SOCKET, SO_RCVTIMEO, &ceiling,
+                               sizeof(ceiling)), ==, 0);
+
+    line = g_strdup_printf("%s %s -chardev socket,id=qmp,fd=%d "
+                           "-mon chardev=qmp,mode=control",
+                           rig.binary, options, qmp[1]);
+    g_test_message("in %s: %s", rig.dir, line);
+    g_assert_true(g_shell_parse_argv(line, NULL, &argv, NULL));
+
+    vm->pid = fork();
+    g_assert_cmpint(vm->pid, >=, 0);
+    if (vm->pid == 0) {
+        vm_exec(argv, output[1], qmp[1]);
+    }
+    close(qmp[1]);
+    close(output[1]);
+    vm->qmp_fd = qmp[0];
+    vm->output_fd = output[0];
+    vm->output = g_string_new(NULL);
+    g_queue_init(&vm->events);
+    g_ptr_array_add(rig.vms, vm);
+    return vm;
+}
+
+/* Reads what @vm says.  Returns: false if it is not over after @wait_us. */
+static bool vm_read_output(Vm *vm, int64_t wait_us)
+{
+    struct pollfd pfd = { .fd = vm->output_fd, .events = POLLIN };
+    int64_t end = g_get_monotonic_time() + wait_us;
+    char buf[4096];
+    ssize_t n;
+
+    while (vm->output_fd >= 0) {
+        int64_t left_us = MAX(end - g_get_monotonic_time(), 0);
+
+        if (poll(&pfd, 1, left_us / 1000) <= 0) {
+            return false;
+        }
+        n = read(vm->output_fd, buf, sizeof(buf));
+        if (n > 0) {
+            g_string_append_len(vm->output, buf, n);
+        } else {
+            close(vm->output_fd);
+            vm->output_fd = -1;
+        }
+    }
+    return true;
+}
+
+static void vm_free(gpointer opaque)
+{
+    Vm *vm = opaque;
+    QDict *event;
+
+    if (vm->pid) {
+        kill(vm->pid, SIGKILL);
+        waitpid(vm->pid, NULL, 0);
+    }
+    if (vm->output_fd >= 0) {
+        close(vm->output_fd);
+    }
+    close(vm->qmp_fd);
+    while ((event = g_queue_pop_head(&vm->events))) {
+        qobject_unref(event);
+    }
+    g_string_free(vm->output, true);
+    g_free(vm);
+}
+
+/*
+ * Waits until @vm has ended, and frees it.  It must exit with @status, or be
+ * killed by signal -@status.  Returns: what it has said, owned.
+ */
+static char *vm_finish(Vm *vm, int status)
+{
+    g_autofree char *output = NULL;
+    int wstatus;
+
+    if (!vm_read_output(vm, CEILING_S * G_USEC_PER_SEC)) {
+        fail("QEMU still runs after %d s", CEILING_S);
+    }
+    g_assert_cmpint(waitpid(vm->pid, &wstatus, 0), ==, vm->pid);
+    vm->pid = 0;
+    output = g_strdup(vm->output->str);
+    if (status < 0) {
+        if (!WIFSIGNALED(wstatus) || WTERMSIG(wstatus) != -status) {
+            fail("QEMU was not killed by signal %d", -status);
+        }
+    } else if (WIFSIGNALED(wstatus)) {
+        fail("QEMU was killed by signal %d", WTERMSIG(wstatus));
+    } else if (WEXITSTATUS(wstatus) != status) {
+        fail("QEMU exits with %d, and not with %d", WEXITSTATUS(wstatus),
+             status);
+    }
+    g_ptr_array_remove(rig.vms, vm);
+    return g_steal_pointer(&output);
+}
+
+/* --- QMP --------------------------------------------------------------- */
+
+static QDict *vm_receive(Vm *vm)
+{
+    return qmp_fd_receive(vm->qmp_fd);
+}
+
+/* Does not wait.  The space behind the last message is none. */
+static bool vm_has_message(Vm *vm)
+{
+    char c;
+
+    while (recv(vm->qmp_fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1) {
+        if (!g_ascii_isspace(c)) {
+            return true;
+        }
+        recv(vm->qmp_fd, &c, 1, 0);
+    }
+    return false;
+}
+
+static QDict *vm_receive_answer(Vm *vm)
+{
+    QDict *answer;
+
+    while (qdict_haskey(answer = vm_receive(vm), "event")) {
+        g_queue_push_tail(&vm->events, answer);
+    }
+    return answer;
+}
+
+static void vm_greet(Vm *vm)
+{
+    if (!vm->greeted) {
+        QDict *greeting = vm_receive(vm);
+
+        g_assert_true(qdict_haskey(greeting, "QMP"));
+        qobject_unref(greeting);
+        qmp_fd_send(vm->qmp_fd, "{ 'execute': 'qmp_capabilities' }");
+        qobject_unref(vm_receive_answer(vm));
+        vm->greeted = true;
+    }
+}
+
+static QDict * G_GNUC_PRINTF(2, 0) vm_vqmp(Vm *vm, const char *fmt, va_list ap)
+{
+    vm_greet(vm);
+    qmp_fd_vsend(vm->qmp_fd, fmt, ap);
+    return vm_receive_answer(vm);
+}
+
+/* Returns: what a command that must succeed has returned, owned. */
+static QDict * G_GNUC_PRINTF(2, 3) vm_query(Vm *vm, const char *fmt, ...)
+{
+    QDict *answer;
+    va_list ap;
+
+    va_start(ap, fmt);
+    answer = vm_vqmp(vm, fmt, ap);
+    va_end(ap);
+    if (!qdict_haskey(answer, "return")) {
+        fail("QMP: '%s' is refused: %s", fmt,
+             qdict_get_str(qdict_get_qdict(answer, "error"), "desc"));
+    }
+    return answer;
+}
+
+#define vm_command(vm, ...) qobject_unref(vm_query(vm, __VA_ARGS__))
+
+/* A command that must fail, with @reason in the text of the error. */
+static void G_GNUC_PRINTF(3, 4) vm_refuses(Vm *vm, const char *reason,
+                                           const char *fmt, ...)
+{
+    QDict *answer;
+    const char *desc;
+    va_list ap;
+
+    va_start(ap, fmt);
+    answer = vm_vqmp(vm, fmt, ap);
+    va_end(ap);
+    if (!qdict_haskey(answer, "error")) {
+        fail("QMP: '%s' is not refused", fmt);
+    }
+    desc = qdict_get_str(qdict_get_qdict(answer, "error"), "desc");
+    if (!strstr(desc, reason)) {
+        fail("QMP: '%s' is not refused because of '%s', but: %s", fmt, reason,
+             desc);
+    }
+    qobject_unref(answer);
+}
+
+static bool vm_is_event(QDict *message, const char *name)
+{
+    return g_str_equal(qdict_get_try_str(message, "event") ?: "", name);
+}
+
+/* Returns: the next event of that name, owned; others are forgotten. */
+static QDict *vm_wait_event(Vm *vm, const char *name)
+{
+    QDict *message;
+
+    vm_greet(vm);
+    for (;;) {
+        message = g_queue_pop_head(&vm->events) ?: vm_receive(vm);
+        if (vm_is_event(message, name)) {
+            return message;
+        }
+        qobject_unref(message);
+    }
+}
+
+static void vm_assert_status(Vm *vm, const char *status)
+{
+    QDict *answer = vm_query(vm, "{ 'execute': 'query-status' }");
+
+    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(answer, "return"), "status"),
+                    ==, status);
+    qobject_unref(answer);
+}
+
+static uint64_t vm_counter(Vm *vm, const char *filter, const char *counter)
+{
+    g_autofree char *path = g_strdup_printf("/objects/%s", filter);
+    QDict *answer = vm_query(vm, "{ 'execute': 'qom-get', 'arguments': "
+                             "{ 'path': %s, 'property': %s } }", path, counter);
+    uint64_t value = qdict_get_int(answer, "return");
+
+    qobject_unref(answer);
+    return value;
+}
+
+static void vm_wait_counter(Vm *vm, const char *filter, const char *counter,
+                            uint64_t value)
+{
+    int64_t end = deadline();
+    uint64_t now;
+
+    while ((now = vm_counter(vm, filter, counter)) < value) {
+        if (g_get_monotonic_time() > end) {
+            fail("'%s' of '%s' is %" PRIu64 " and not %" PRIu64 " after %d s",
+                 counter, filter, now, value, CEILING_S);
+        }
+    }
+    g_assert_cmpuint(now, ==, value);
+}
+
+/* What it has said is of no interest. */
+/* Quit a replay that could not go on (rrerror=stop): its status says so. */
+static void vm_quit_failed(Vm *vm)
+{
+    vm_command(vm, "{ 'execute': 'quit' }");
+    g_free(vm_finish(vm, EXIT_FAILURE));
+}
+
+static void vm_add_filter(Vm *vm, unsigned n)
+{
+    g_autofree char *id = g_strdup_printf("f%u", n);
+    g_autofree char *netdev = g_strdup_printf("n%u", n);
+
+    vm_command(vm, "{ 'execute': 'object-add', 'arguments': { 'qom-type': "
+               "'filter-replay', 'id': %s, 'netdev': %s } }", id, netdev);
+}
+
+/* --- The network ------------------------------------------------------- */
+
+static struct sockaddr_un peer_address(unsigned n, const char *side)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "n%u.%s", n, side);
+    return addr;
+}
+
+static void peer_open(unsigned n)
+{
+    struct timeval ceiling = { .tv_sec = CEILING_S };
+    struct sockaddr_un addr = peer_address(n, rig.is_stream ? "qemu" : "peer");
+    int fd = socket(AF_UNIX, rig.is_stream ? SOCK_STREAM : SOCK_DGRAM, 0);
+    int64_t end = deadline();
+
+    g_assert_cmpint(fd, >=, 0);
+    qemu_set_cloexec(fd);
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &ceiling,
+                               sizeof(ceiling)), ==, 0);
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &ceiling,
+                               sizeof(ceiling)), ==, 0);
+    if (rig.is_stream) {
+        /* QEMU listens some time after it has started. */
+        while (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+            g_assert_true(errno == ENOENT || errno == ECONNREFUSED);
+            g_assert_cmpint(g_get_monotonic_time(), <, end);
+        }
+    } else {
+        g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)),
+                        ==, 0);
+    }
+    rig.peer[n] = fd;
+}
+
+/* The network is gone: nobody listens, and nothing is left to send to. */
+static void peer_close(unsigned n)
+{
+    struct sockaddr_un addr = peer_address(n, "peer");
+
+    if (rig.peer[n] >= 0) {
+        close(rig.peer[n]);
+        rig.peer[n] = -1;
+        unlink(addr.sun_path);
+    }
+}
+
+static void peer_send(unsigned n, const void *data, size_t len_bytes)
+{
+    struct sockaddr_un addr = peer_address(n, "qemu");
+    uint32_t header = htonl(len_bytes);
+    ssize_t sent;
+
+    if (rig.is_stream) {
+        g_assert_cmpint(send(rig.peer[n], &header, sizeof(header), 0), ==,
+                        sizeof(header));
+        sent = send(rig.peer[n], data, len_bytes, 0);
+    } else {
+        sent = sendto(rig.peer[n], data, len_bytes, 0,
+                      (struct sockaddr *)&addr, sizeof(addr));
+    }
+    g_assert_cmpint(sent, ==, len_bytes);
+}
+
+/* All frames that the guest sends have the same length. */
+static void peer_receive(unsigned n, uint8_t frame[FRAME_MIN_BYTES])
+{
+    uint32_t header;
+    ssize_t got;
+
+    if (rig.is_stream) {
+        g_assert_cmpint(recv(rig.peer[n], &header, sizeof(header),
+                             MSG_WAITALL), ==, sizeof(header));
+        g_assert_cmpint(ntohl(header), ==, FRAME_MIN_BYTES);
+    }
+    got = recv(rig.peer[n], frame, FRAME_MIN_BYTES, MSG_WAITALL);
+    if (got < 0) {
+        fail("the guest sends nothing to netdev 'n%u' for %d s", n, CEILING_S);
+    }
+    g_assert_cmpint(got, ==, FRAME_MIN_BYTES);
+}
+
+static bool peer_is_silent(unsigned n)
+{
+    uint8_t byte;
+
+    return recv(rig.peer[n], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+/* --- Frames ------------------------------------------------------------ */
+
+static void frame_make(uint8_t *frame, size_t len_bytes, uint8_t command)
+{
+    unsigned number = rig.frames++;
+    size_t i;
+
+    g_assert_cmpuint(len_bytes, >, COMMAND_OFFSET + 1);
+    for (i = 0; i < len_bytes; i++) {
+        frame[i] = number * 7 + i * 13 + (i >> 8);
+    }
+    memset(frame, 0xff, 6);
+    stw_be_p(frame + 12, 0x88b5);       /* for local experiments */
+    frame[COMMAND_OFFSET] = command;
+    frame[COMMAND_OFFSET + 1] = EXIT_ARGUMENT;
+    stw_be_p(frame + 6, number);
+}
+
+/* As the guest computes it. */
+static uint16_t frame_sum(const uint8_t *frame, size_t len_bytes)
+{
+    uint16_t sum = 0;
+    size_t i;
+
+    for (i = 0; i < MAX(len_bytes, FRAME_MIN_BYTES); i++) {
+        sum = (sum << 1 | sum >> 15) ^ (i < len_bytes ? frame[i] : 0);
+    }
+    return sum;
+}
+
+static void expect_line(unsigned n, const uint8_t *frame, size_t len_bytes)
+{
+    g_string_append_printf(rig.expected, "%04X %04zX %04X\n", 0x300 + n * 0x20,
+                           MAX(len_bytes, FRAME_MIN_BYTES),
+                           frame_sum(frame, len_bytes));
+}
+
+static void expect_echo(unsigned n, const uint8_t *frame, size_t len_bytes)
+{
+    uint8_t sent[FRAME_MIN_BYTES] = { };
+    uint8_t echo[FRAME_MIN_BYTES];
+
+    memcpy(sent, frame, MIN(len_bytes, sizeof(sent)));
+    peer_receive(n, echo);
+    g_assert_cmpmem(echo, sizeof(echo), sent, sizeof(sent));
+    expect_line(n, frame, len_bytes);
+}
+
+/* Sends a frame to the guest, and gets it back. */
+static void exchange(unsigned n, size_t len_bytes, uint8_t command)
+{
+    uint8_t frame[FRAME_MAX_BYTES];
+
+    frame_make(frame, len_bytes, command);
+    peer_send(n, frame, len_bytes);
+    expect_echo(n, frame, len_bytes);
+}
+
+static void exchange_many(unsigned n, unsigned count)
+{
+    static const size_t lens[] = {
+        16, 1514, 60, 61, 17, 576, 64, 1513, 59, 255, 256, 257, 1000,
+    };
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        exchange(n, lens[i % ARRAY_SIZE(lens)], COMMAND_NONE);
+    }
+}
+
+/* --- Record and replay ------------------------------------------------- */
+
+/* The guest has started its adapters when it has sent a frame of zeros. */
+static void guest_await(unsigned adapters)
+{
+    static const uint8_t zeros[FRAME_MIN_BYTES];
+    uint8_t frame[FRAME_MIN_BYTES];
+    unsigned n;
+
+    for (n = 0; n < adapters; n++) {
+        peer_receive(n, frame);
+        g_assert_cmpmem(frame, sizeof(frame), zeros, sizeof(zeros));
+    }
+}
+
+static Vm *recorder_start(unsigned adapters, const char *options)
+{
+    unsigned n;
+    Vm *vm;
+
+    for (n = 0; n < adapters; n++) {
+        peer_open(n);
+    }
+    vm = vm_start("%s", options);
+    guest_await(adapters);
+    return vm;
+}
+
+static void assert_quiet(const char *output)
+{
+    if (*output) {
+        fail("QEMU says, without need: %s", output);
+    }
+}
+
+/* Each frame has its line, and there is nothing else. */
+static void assert_console(void)
+{
+    g_autofree char *console = file_read("console", NULL);
+    g_autoptr(GString) seen = g_string_new(NULL);
+    g_auto(GStrv) lines = g_strsplit(console, "\n", -1);
+    size_t i;
+
+    for (i = 0; lines[i] && *lines[i]; i++) {
+        g_assert_cmpuint(strlen(lines[i]), ==,
+                         strlen("PORT LEN_ SUM_ IRQS TIME TIME "));
+        g_string_append_printf(seen, "%.14s\n", lines[i]);
+    }
+    g_assert_cmpstr(seen->str, ==, rig.expected->str);
+}
+
+/* The guest has ended: keep its console, and remove the network. */
+static void recorder_finish(Vm *vm, int status)
+{
+    g_autofree char *output = vm_finish(vm, status);
+    unsigned n;
+
+    assert_quiet(output);
+    assert_console();
+    file_rename("console", "console.recorded");
+    for (n = 0; n < ADAPTERS; n++) {
+        peer_close(n);
+    }
+}
+
+/*
+ * Kills the recorder once all has been written that was exchanged until now,
+ * keeps the console, and removes the network.
+ */
+static void recorder_kill(Vm *vm)
+{
+    uint64_t len_bytes = file_size("recording");
+    int64_t end = deadline();
+    unsigned n;
+
+    while (file_size("recording") == len_bytes) {
+        vm_assert_status(vm, "running");
+        if (g_get_monotonic_time() > end) {
+            fail("nothing was written for %d s", CEILING_S);
+        }
+    }
+    vm_assert_status(vm, "running");    /* so the write is over */
+    kill(vm->pid, SIGKILL);
+    g_free(vm_finish(vm, -SIGKILL));
+    assert_console();
+    file_rename("console", "console.recorded");
+    for (n = 0; n < ADAPTERS; n++) {
+        peer_close(n);
+    }
+}
+
+static void record(unsigned frames, const char *options)
+{
+    Vm *vm = recorder_start(1, options);
+
+    exchange_many(0, frames);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+}
+
+/* A recording that does not end because its guest does. */
+static void record_to_quit(unsigned frames, const char *options)
+{
+    Vm *vm = recorder_start(1, options);
+
+    exchange_many(0, frames);
+    vm_command(vm, "{ 'execute': 'quit' }");
+    recorder_finish(vm, EXIT_SUCCESS);
+}
+
+static void assert_identical(void)
+{
+    g_autofree char *recorded = file_read("console.recorded", NULL);
+    g_autofree char *replayed = file_read("console", NULL);
+
+    g_assert_cmpstr(replayed, ==, recorded);
+}
+
+static void replay_finish_identical(Vm *vm, int status)
+{
+    g_autofree char *output = vm_finish(vm, status);
+
+    assert_quiet(output);
+    assert_identical();
+}
+
+static void assert_replays(const char *options)
+{
+    replay_finish_identical(vm_start("%s", options), EXIT_STATUS);
+}
+
+#define SAYS(...) ((const char *const[]) { __VA_ARGS__, NULL })
+
+/* @says: strings up to a NULL, all of which @output must have. */
+static void assert_says(const char *output, const char *const *says)
+{
+    for (; *says; says++) {
+        if (!strstr(output, *says)) {
+            fail("'%s' is missing in what QEMU says: %s", *says, output);
+        }
+    }
+}
+
+/* Hints and warnings apart, QEMU says one thing. */
+static void assert_one_message(const char *output)
+{
+    g_autofree char *name = g_path_get_basename(rig.binary);
+    g_auto(GStrv) lines = g_strsplit(output, "\n", -1);
+    unsigned messages = 0;
+    size_t i;
+
+    for (i = 0; lines[i]; i++) {
+        messages += g_str_has_prefix(lines[i], name) &&
+                    !strstr(lines[i], ": warning: ");
+    }
+    if (messages != 1) {
+        fail("QEMU has %u messages instead of one: %s", messages, output);
+    }
+}
+
+static void assert_warns_once(const char *output, const char *const *says)
+{
+    g_auto(GStrv) lines = g_strsplit(output, "\n", -1);
+
+    g_assert_cmpuint(g_strv_length(lines), ==, 2);      /* one is empty */
+    assert_says(output, SAYS("warning"));
+    assert_says(output, says);
+}
+
+/* QEMU exits with status 1 and one message. */
+static void assert_fails(Vm *vm, const char *const *says)
+{
+    g_autofree char *output = vm_finish(vm, EXIT_FAILURE);
+
+    assert_one_message(output);
+    assert_says(output, says);
+}
+
+/* It does so before the guest runs. */
+static void assert_refused(Vm *vm, const char *const *says)
+{
+    assert_fails(vm, says);
+    g_assert_cmpuint(file_size("console"), ==, 0);
+}
+
+/* What a replay shows that ends early is the beginning of what was recorded. */
+static void assert_prefix(void)
+{
+    g_autofree char *recorded = file_read("console.recorded", NULL);
+    g_autofree char *replayed = NULL;
+
+    if (!g_file_test("console", G_FILE_TEST_EXISTS)) {
+        return;                 /* it was refused before that was made */
+    }
+    replayed = file_read("console", NULL);
+    if (!g_str_has_prefix(recorded, replayed)) {
+        fail("replayed:\n%s\nbut recorded:\n%s", replayed, recorded);
+    }
+}
+
+/* --- Good recordings --------------------------------------------------- */
+
+typedef struct RoundTrip {
+    const char *options;        /* of icount */
+    const char *record_only;    /* those that the replay is not given */
+} RoundTrip;
+
+static const RoundTrip plain = { "shift=3" };
+static const RoundTrip uncompressed = { "shift=3", ",rrcompress=none" };
+static const RoundTrip shift_auto = { "shift=auto" };
+static const RoundTrip sleep_off = { "shift=3,sleep=off" };
+
+static void test_round_trip(const void *opaque)
+{
+    const RoundTrip *trip = opaque;
+    g_autofree char *rec = g_strdup_printf(ONE " -icount %s,rr=record,"
+                                           "rrfile=recording%s", trip->options,
+                                           trip->record_only ?: "");
+    g_autofree char *play = g_strdup_printf(ONE " -icount %s,rr=replay,"
+                                            "rrfile=recording", trip->options);
+    GStatBuf st;
+
+    record(30, rec);
+
+    g_assert_cmpint(g_stat("recording", &st), ==, 0);
+    g_assert_cmpint(st.st_mode & 0777, ==, 0600);
+    assert_replays(play);
+    assert_replays(play);
+}
+
+/* An event must reach a guest that nothing else would wake. */
+static void test_idle(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD);
+
+    exchange(0, FRAME_MIN_BYTES, COMMAND_NO_TIMER);
+    exchange_many(0, 5);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_replays(ONE REPLAY);
+}
+
+static void test_reset(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD);
+
+    exchange_many(0, 5);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_RESET);
+    recorder_finish(vm, EXIT_SUCCESS);
+
+    replay_finish_identical(vm_start(ONE REPLAY), EXIT_SUCCESS);
+}
+
+static void test_quit(const void *opaque)
+{
+    record_to_quit(5, ONE RECORD);
+    replay_finish_identical(vm_start(ONE REPLAY), EXIT_SUCCESS);
+}
+
+static void stop_and_continue(Vm *vm, unsigned times)
+{
+    while (times--) {
+        vm_command(vm, "{ 'execute': 'stop' }");
+        vm_command(vm, "{ 'execute': 'cont' }");
+    }
+}
+
+/* Time that passes for the guest while it is idle must stop with it. */
+static void test_stop_continue(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD);
+    unsigned i;
+
+    for (i = 0; i < 5; i++) {
+        exchange_many(0, 3);
+        stop_and_continue(vm, 50);
+    }
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_replays(ONE REPLAY);
+}
+
+/* The replay may be stopped at other moments than the recording. */
+static void test_stop_replay(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD);
+
+    exchange_many(0, 30);
+    recorder_kill(vm);
+
+    /* The end of what there is stops it once more. */
+    vm = vm_start(ONE REPLAY ",rrerror=stop -S");
+    vm_command(vm, "{ 'execute': 'cont' }");
+    stop_and_continue(vm, 30);
+    vm_wait_counter(vm, "f0", "sent-packets", 31);
+    qobject_unref(vm_wait_event(vm, "REPLAY_ENDED"));
+    assert_identical();
+    vm_quit_failed(vm);
+}
+
+static void test_muted(const void *opaque)
+{
+    uint8_t frame[FRAME_MIN_BYTES];
+    Vm *vm;
+    int i;
+
+    record(10, ONE RECORD);
+
+    vm = vm_start(ONE REPLAY " -S");
+    vm_greet(vm);
+    peer_open(0);
+    for (i = 0; i < 3; i++) {
+        frame_make(frame, sizeof(frame), COMMAND_EXIT);
+        peer_send(0, frame, sizeof(frame));
+    }
+    vm_wait_counter(vm, "f0", "muted", 3);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    replay_finish_identical(vm, EXIT_STATUS);
+    g_assert_true(peer_is_silent(0));
+}
+
+/* What the adapter counts. */
+static char *vm_counters(Vm *vm)
+{
+    static const char *const names[] = {
+        "received-packets", "received-bytes", "sent-packets", "sent-bytes",
+        "dropped", "pending",
+    };
+    g_autoptr(GString) text = g_string_new(NULL);
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(names); i++) {
+        g_string_append_printf(text, "%s %" PRIu64 "\n", names[i],
+                               vm_counter(vm, "f0", names[i]));
+    }
+    return g_string_free(g_steal_pointer(&text), false);
+}
+
+/* With the recorder killed the replay stops in a state that can be looked at */
+static void test_counters(const void *opaque)
+{
+    g_autofree char *recorded = NULL;
+    g_autofree char *replayed = NULL;
+    Vm *vm = recorder_start(1, ONE RECORD);
+
+    exchange_many(0, 5);
+    recorded = vm_counters(vm);
+    recorder_kill(vm);
+    g_assert_cmpstr(recorded, ==,
+                    "received-packets 5\nreceived-bytes 1668\n"
+                    "sent-packets 6\nsent-bytes 360\ndropped 0\npending 0\n");
+
+    vm = vm_start(ONE REPLAY ",rrerror=stop");
+    qobject_unref(vm_wait_event(vm, "STOP"));
+    replayed = vm_counters(vm);
+    g_assert_cmpstr(replayed, ==, recorded);
+    vm_quit_failed(vm);
+}
+
+/* Both adapters get frames, and each its own. */
+static void exchange_two(void)
+{
+    int i;
+
+    for (i = 0; i < 10; i++) {
+        exchange_many(i % 2, 1 + i % 3);
+    }
+    exchange(1, FRAME_MIN_BYTES, COMMAND_EXIT);
+}
+
+static void test_other_order(const void *opaque)
+{
+    Vm *vm = recorder_start(2, TWO RECORD);
+
+    exchange_two();
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_replays(MACHINE FILTER(1) FILTER(0) DGRAM(1) DGRAM(0) NIC0 NIC1
+                   REPLAY);
+    /* An adapter is its netdev: the name of the filter says nothing. */
+    assert_replays(MACHINE DGRAM(0) DGRAM(1) NIC0 NIC1 REPLAY
+                   " -object filter-replay,id=f0,netdev=n1"
+                   " -object filter-replay,id=f1,netdev=n0");
+}
+
+static void test_object_add(const void *opaque)
+{
+    Vm *vm = vm_start(MACHINE DGRAM(0) DGRAM(1) NIC0 NIC1 RECORD " -S");
+
+    peer_open(0);
+    peer_open(1);
+    vm_add_filter(vm, 0);
+    vm_add_filter(vm, 1);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    guest_await(2);
+    exchange_two();
+    recorder_finish(vm, EXIT_STATUS);
+
+    /* What makes and destroys filters on the way changes nothing. */
+    vm = vm_start(MACHINE DGRAM(0) DGRAM(1) NIC0 NIC1 REPLAY " -S");
+    vm_command(vm, "{ 'execute': 'qom-list-properties', 'arguments': "
+               "{ 'typename': 'filter-replay' } }");
+    vm_refuses(vm, "'netdev'", "{ 'execute': 'object-add', 'arguments': "
+               "{ 'qom-type': 'filter-replay', 'id': 'f7', 'netdev': 'n7' } }");
+    vm_add_filter(vm, 1);
+    vm_refuses(vm, "already", "{ 'execute': 'object-add', 'arguments': "
+               "{ 'qom-type': 'filter-replay', 'id': 'f8', 'netdev': 'n1' } }");
+    vm_add_filter(vm, 0);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    replay_finish_identical(vm, EXIT_STATUS);
+
+    /* On the command line it is the same. */
+    assert_replays(TWO REPLAY);
+}
+
+/* Nothing of what belongs to a recording can be changed any more. */
+static void refuse_changes(Vm *vm)
+{
+    vm_refuses(vm, "removed", "{ 'execute': 'object-del', 'arguments': "
+               "{ 'id': 'f0' } }");
+    vm_refuses(vm, "'status'", "{ 'execute': 'qom-set', 'arguments': "
+               "{ 'path': '/objects/f0', 'property': 'status', "
+               "'value': 'off' } }");
+    vm_refuses(vm, "'queue'", "{ 'execute': 'qom-set', 'arguments': "
+               "{ 'path': '/objects/f0', 'property': 'queue', "
+               "'value': 'rx' } }");
+    vm_refuses(vm, "netdev", "{ 'execute': 'qom-set', 'arguments': "
+               "{ 'path': '/objects/f0', 'property': 'netdev', "
+               "'value': 'n1' } }");
+}
+
+static void refuse_new_filter(Vm *vm)
+{
+    vm_refuses(vm, "already run", "{ 'execute': 'object-add', 'arguments': "
+               "{ 'qom-type': 'filter-replay', 'id': 'f1', 'netdev': 'n1' } }");
+}
+
+/* Two netdevs, and a filter on one of them. */
+#define ONE_OF_TWO          ONE DGRAM(1) NIC1
+
+static void test_changes(const void *opaque)
+{
+    Vm *vm = recorder_start(2, ONE_OF_TWO RECORD);
+
+    refuse_changes(vm);
+    refuse_new_filter(vm);
+    exchange_many(0, 3);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    vm = vm_start(ONE_OF_TWO REPLAY " -S");
+    refuse_changes(vm);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    replay_finish_identical(vm, EXIT_STATUS);
+}
+
+static void test_changes_after_replay(const void *opaque)
+{
+    Vm *vm = recorder_start(2, ONE_OF_TWO RECORD);
+
+    exchange_many(0, 3);
+    recorder_kill(vm);
+
+    vm = vm_start(ONE_OF_TWO REPLAY ",rrerror=stop");
+    qobject_unref(vm_wait_event(vm, "STOP"));
+    refuse_new_filter(vm);
+    refuse_changes(vm);
+    assert_identical();
+    vm_quit_failed(vm);
+}
+
+/* --- Without record and replay ----------------------------------------- */
+
+static void test_without_rr(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE);
+
+    exchange_many(0, 5);
+    vm_command(vm, "{ 'execute': 'object-del', 'arguments': "
+               "{ 'id': 'f0' } }");
+    exchange_many(0, 5);
+    vm_add_filter(vm, 0);
+    exchange_many(0, 5);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+}
+
+/* --- Mistakes on the command line -------------------------------------- */
+
+typedef struct Refusal {
+    const char *options;
+    const char *says[6];
+} Refusal;
+
+static void test_refused(const void *opaque)
+{
+    const Refusal *refusal = opaque;
+
+    assert_refused(vm_start("%s", refusal->options), refusal->says);
+}
+
+static const Refusal two_filters = {
+    ONE " -object filter-replay,id=other,netdev=n0" RECORD,
+    { "'n0'", "'f0'", "One on each netdev is enough" },
+};
+
+static const Refusal queue_rx = {
+    NO_FILTER " -object filter-replay,id=f0,netdev=n0,queue=rx" RECORD,
+    { "'n0'", "queue=rx", "Leave queue= out" },
+};
+
+static const Refusal queue_tx = {
+    NO_FILTER " -object filter-replay,id=f0,netdev=n0,queue=tx",
+    { "'n0'", "queue=tx", "Leave queue= out" },
+};
+
+static const Refusal status_off = {
+    NO_FILTER " -object filter-replay,id=f0,netdev=n0,status=off" RECORD,
+    { "'n0'", "status=off", "Leave status= out" },
+};
+
+static const Refusal no_rrfile = {
+    ONE " -icount shift=3,rr=record",
+    { "rr=record", "Add rrfile=" },
+};
+
+static const Refusal no_shift = {
+    ONE " -icount rr=record,rrfile=recording",
+    { "count instructions", "Add shift=" },
+};
+
+static const Refusal unknown_rr = {
+    ONE " -icount shift=3,rr=repaly,rrfile=recording",
+    { "rr='repaly'", "'record' or 'replay'" },
+};
+
+static const Refusal unknown_rrcompress = {
+    ONE RECORD ",rrcompress=xz",
+    { "rrcompress='xz'", "'zlib' or 'none'" },
+};
+
+static const Refusal unknown_rrerror = {
+    ONE RECORD ",rrerror=ignore",
+    { "rrerror='ignore'", "'exit' or 'stop'" },
+};
+
+/* --- A recording of another machine ------------------------------------ */
+
+#define OTHER_MACHINE       "'recording'"
+
+static const Refusal adapter_missing = {
+    NO_FILTER REPLAY,
+    { OTHER_MACHINE, "adapter.n0: recorded as 'NIC ne2k_isa, MAC "
+      "52:54:00:12:34:00", "now missing", "-object filter-replay" },
+};
+
+static const Refusal adapter_too_many = {
+    TWO REPLAY,
+    { OTHER_MACHINE, "adapter.n1: not in the recording, now 'NIC ne2k_isa, "
+      "MAC 52:54:00:12:34:01" },
+};
+
+static const Refusal adapter_on_other_netdev = {
+    MACHINE " -netdev dgram,id=net,local.type=unix,local.path=n0.qemu,"
+    "remote.type=unix,remote.path=n0.peer"
+    " -device ne2k_isa,netdev=net,mac=52:54:00:12:34:00,iobase=0x300,irq=9"
+    " -object filter-replay,id=f0,netdev=net" REPLAY,
+    { OTHER_MACHINE, "adapter.n0: recorded as 'NIC ne2k_isa",
+      "adapter.net: not in the recording" },
+};
+
+static const Refusal adapter_of_other_model = {
+    MACHINE DGRAM(0)
+    " -device ne2k_pci,netdev=n0,mac=52:54:00:12:34:00,romfile="
+    FILTER(0) REPLAY,
+    { OTHER_MACHINE, "adapter.n0: recorded as 'NIC ne2k_isa",
+      "now 'NIC ne2k_pci" },
+};
+
+static const Refusal adapter_with_other_mac = {
+    MACHINE DGRAM(0) FILTER(0) REPLAY
+    " -device ne2k_isa,netdev=n0,mac=52:54:00:12:34:99,iobase=0x300,irq=9",
+    { OTHER_MACHINE, "recorded as 'NIC ne2k_isa, MAC 52:54:00:12:34:00",
+      "now 'NIC ne2k_isa, MAC 52:54:00:12:34:99" },
+};
+
+static const Refusal adapter_without_nic = {
+    MACHINE DGRAM(0) FILTER(0) REPLAY,
+    { OTHER_MACHINE, "adapter.n0: recorded as 'NIC ne2k_isa", "now 'no NIC" },
+};
+
+static const Refusal all_differences = {
+    NO_FILTER " -m 4 -cpu pentium,-apic -icount shift=4,rr=replay,"
+    "rrfile=recording",
+    { OTHER_MACHINE, "ram: recorded as '2097152 bytes', now '4194304 bytes'",
+      "icount.shift: recorded as '3', now '4'", "cpu: recorded as 'qemu32",
+      "adapter.n0: recorded as" },
+};
+
+static void test_other_machine(const void *opaque)
+{
+    const Refusal *refusal = opaque;
+
+    record(2, ONE RECORD);
+    assert_refused(vm_start("%s", refusal->options), refusal->says);
+}
+
+/* With -S the machine is complete when it is told to run. */
+static void test_other_machine_at_cont(const void *opaque)
+{
+    g_autofree char *output = NULL;
+    Vm *vm;
+
+    record(2, ONE RECORD);
+    vm = vm_start(NO_FILTER REPLAY " -S");
+    vm_greet(vm);
+    qmp_fd_send(vm->qmp_fd, "{ 'execute': 'cont' }");
+    output = vm_finish(vm, EXIT_FAILURE);
+    assert_says(output, adapter_missing.says);
+    g_assert_cmpuint(file_size("console"), ==, 0);
+}
+
+/* rrcheck=off goes on until somebody is missing. */
+static void test_unchecked_machine(const void *opaque)
+{
+    g_autofree char *output = NULL;
+
+    record(2, ONE RECORD);
+    output = vm_finish(vm_start(NO_FILTER REPLAY ",rrcheck=off"),
+                       EXIT_FAILURE);
+    assert_one_message(output);
+    assert_says(output, adapter_missing.says);
+    assert_says(output, SAYS("warning", "of adapter n0"));
+}
+
+/* The machine is the same, but what it runs is not what was recorded. */
+static void test_other_guest(const void *opaque)
+{
+    g_autofree char *bios = file_read("bios", NULL);
+
+    g_assert_cmpint(bios[SENT_BYTES_OFFSET], ==, FRAME_MIN_BYTES);
+    record(2, ONE RECORD);
+    bios[SENT_BYTES_OFFSET]++;
+    file_write("bios", bios, BIOS_BYTES);
+    assert_refused(vm_start(ONE REPLAY),
+                   SAYS("'n0' has 61 bytes, recorded are 60", "icount "));
+}
+
+/* --- Files that are no recordings -------------------------------------- */
+
+typedef struct NoRecording {
+    char bytes[64];
+    size_t len_bytes;
+    const char *says[4];
+} NoRecording;
+
+static const NoRecording empty_file = {
+    "", 0,
+    { "'recording'", "empty" },
+};
+
+static const NoRecording foreign_file = {
+    "#!/bin/sh\necho This is a script, and a long one at that.\n", 40,
+    { "'recording' is not a recording" },
+};
+
+static const NoRecording old_log = {
+    "\x00\xe0\x20\x0c\0\0\0\0\0\0\0\0\x0c\x00\x07", 15,
+    { "'recording'", "first format, version 0xe0200c", "QEMU 7.1 to 10.2" },
+};
+
+static const NoRecording old_log_0xe0200d = {
+    "\x00\xe0\x20\x0d\0\0\0\0\0\0\0\0\x0c\x00\x07", 15,
+    { "'recording'", "first format, version 0xe0200d", "newer than 10.2" },
+};
+
+static const NoRecording old_log_0xe0200e = {
+    "\x00\xe0\x20\x0e\0\0\0\0\0\0\0\0\x0c\x00\x07", 15,
+    { "'recording'", "first format, version 0xe0200e", "newer than 10.2" },
+};
+
+static const NoRecording old_log_of_killed = {
+    "\0\0\0\0\0\0\0\0\0\0\0\0\x0c\x00\x07", 15,
+    { "'recording' begins with zeros" },
+};
+
+static const NoRecording newer_format = {
+    "\x89QRR\r\n\x1a\n\x02\0\0\0And who knows what is in it", 40,
+    { "'recording' has a newer format: version 2",
+      "Replay it with the QEMU that recorded it" },
+};
+
+static void test_no_recording(const void *opaque)
+{
+    const NoRecording *file = opaque;
+
+    file_write("recording", file->bytes, file->len_bytes);
+    assert_refused(vm_start(ONE REPLAY), file->says);
+}
+
+static void test_no_file(const void *opaque)
+{
+    assert_refused(vm_start(ONE REPLAY), SAYS("'recording'", "No such file"));
+}
+
+static void test_directory(const void *opaque)
+{
+    g_assert_cmpint(g_mkdir("recording", 0700), ==, 0);
+    assert_refused(vm_start(ONE REPLAY), SAYS("'recording' is a directory"));
+    assert_refused(vm_start(ONE RECORD ",rroverwrite=on"),
+                   SAYS("'recording' is a directory"));
+}
+
+static void test_fifo(const void *opaque)
+{
+    g_assert_cmpint(mkfifo("recording", 0600), ==, 0);
+    assert_refused(vm_start(ONE REPLAY), SAYS("'recording' is a FIFO"));
+    assert_refused(vm_start(ONE RECORD ",rroverwrite=on"),
+                   SAYS("'recording' is a FIFO"));
+}
+
+/* --- Recording over something ------------------------------------------ */
+
+static void assert_not_overwritten(const char *const *says)
+{
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+    size_t len_before, len_after;
+
+    before = file_read("recording", &len_before);
+    assert_refused(vm_start(ONE RECORD), says);
+    after = file_read("recording", &len_after);
+    g_assert_cmpmem(after, len_after, before, len_before);
+}
+
+static void test_overwrite_recording(const void *opaque)
+{
+    g_autofree char *size = NULL;
+
+    record(2, ONE RECORD);
+    size = g_strdup_printf("%" PRIu64, file_size("recording"));
+    assert_not_overwritten(SAYS("'recording'", "complete", size,
+                                "rroverwrite=on"));
+
+    g_string_truncate(rig.expected, 0);
+    record(4, ONE RECORD ",rroverwrite=on");
+    assert_replays(ONE REPLAY);
+}
+
+static void test_overwrite_cut(const void *opaque)
+{
+    record(2, ONE RECORD);
+    g_assert_cmpint(truncate("recording", file_size("recording") - 1), ==, 0);
+    assert_not_overwritten(SAYS("'recording'", "cut", "rroverwrite=on"));
+}
+
+static void test_overwrite_foreign(const void *opaque)
+{
+    file_write("recording", foreign_file.bytes, foreign_file.len_bytes);
+    assert_not_overwritten(SAYS("'recording'", "rroverwrite=on"));
+}
+
+/* rroverwrite=on is not a licence to lose a recording to another mistake. */
+static void test_overwrite_without_start(const void *opaque)
+{
+    record(2, ONE RECORD);
+    assert_refused(vm_start(ONE " -object filter-replay,id=other,netdev=n0"
+                            RECORD ",rroverwrite=on"), two_filters.says);
+    assert_replays(ONE REPLAY);
+}
+
+static void test_two_recorders(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD);
+
+    assert_fails(vm_start(ONE RECORD ",rroverwrite=on"),
+                 SAYS("'recording'", "another process"));
+    exchange_many(0, 3);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_replays(ONE REPLAY);
+}
+
+/* --- Damage ------------------------------------------------------------ */
+
+/* Offsets in the header of a chunk; see docs/replay.txt. */
+#define CHUNK_STORED_BYTES  8
+#define CHUNK_PAYLOAD_CRC   44
+#define CHUNK_HEADER_CRC    48
+
+/* What is tried with each chunk: as many bytes of it are left. */
+static size_t cut_in_chunk(size_t chunk_bytes, unsigned trial)
+{
+    const size_t lens[] = {
+        0, 1, REPLAY_LOG_CHUNK_HDR_BYTES, chunk_bytes / 2, chunk_bytes - 1,
+    };
+
+    return trial < ARRAY_SIZE(lens) ? lens[trial] : SIZE_MAX;
+}
+
+static void assert_cut_replay(const char *file, size_t len_bytes,
+                              const char *const *says)
+{
+    unlink("console");
+    file_write("recording", file, len_bytes);
+    assert_fails(vm_start(ONE REPLAY), says);
+    assert_prefix();
+}
+
+static void test_cut(const void *opaque)
+{
+    g_autofree char *file = NULL;
+    size_t len_bytes, offset, chunk_bytes;
+    unsigned chunks = 0, trial;
+
+    record_to_quit(100, ONE RECORD ",rrcompress=none");
+    file = file_read("recording", &len_bytes);
+
+    for (offset = 1; offset < REPLAY_LOG_HEADER_BYTES; offset += 13) {
+        assert_cut_replay(file, offset,
+                          SAYS("'recording'", "cut within its header"));
+    }
+    for (; offset < len_bytes; offset += chunk_bytes) {
+        size_t left;
+
+        offset = MAX(offset, REPLAY_LOG_HEADER_BYTES);
+        chunk_bytes = REPLAY_LOG_CHUNK_HDR_BYTES +
+                      ldl_le_p(file + offset + CHUNK_STORED_BYTES);
+        for (trial = 0;
+             (left = cut_in_chunk(chunk_bytes, trial)) != SIZE_MAX; trial++) {
+            g_autofree char *place = g_strdup_printf("offset %zu", offset);
+
+            assert_cut_replay(file, offset + left,
+                              SAYS("'recording'", "cut", place));
+        }
+        chunks++;
+    }
+    g_assert_cmpuint(chunks, >=, 4);    /* description, events twice, end */
+}
+
+static void assert_flip_replay(char *file, size_t len_bytes, size_t offset)
+{
+    unlink("console");
+    file[offset] ^= 1 << offset % 8;
+    file_write("recording", file, len_bytes);
+    file[offset] ^= 1 << offset % 8;
+    assert_fails(vm_start(ONE REPLAY), SAYS("'recording'"));
+    assert_prefix();
+}
+
+/*
+ * So many bytes, from the first to the last: QEMU takes a while to start.  The
+ * unit test of the reader has all of them.
+ */
+#define FLIPS               64
+
+static void test_flip(const void *opaque)
+{
+    g_autofree char *file = NULL;
+    size_t len_bytes;
+    unsigned i;
+
+    record_to_quit(2, ONE RECORD);
+    file = file_read("recording", &len_bytes);
+    for (i = 0; i < FLIPS; i++) {
+        assert_flip_replay(file, len_bytes, i * (len_bytes - 1) / (FLIPS - 1));
+    }
+}
+
+/* A chunk that is not what was written, with checksums that are right. */
+static void chunk_sign(char *chunk)
+{
+    stl_le_p(chunk + CHUNK_PAYLOAD_CRC,
+             crc32c(0xffffffff,
+                    (uint8_t *)chunk + REPLAY_LOG_CHUNK_HDR_BYTES,
+                    ldl_le_p(chunk + CHUNK_STORED_BYTES)));
+    stl_le_p(chunk + CHUNK_HEADER_CRC,
+             crc32c(0xffffffff, (uint8_t *)chunk, CHUNK_HEADER_CRC));
+}
+
+static void test_unknown_event(const void *opaque)
+{
+    g_autofree char *file = NULL;
+    size_t len_bytes;
+    char *chunk;
+    int kind, tried = 0;
+
+    record(2, ONE RECORD ",rrcompress=none");
+    file = file_read("recording", &len_bytes);
+    chunk = file + REPLAY_LOG_HEADER_BYTES;
+    chunk += REPLAY_LOG_CHUNK_HDR_BYTES + ldl_le_p(chunk + CHUNK_STORED_BYTES);
+    for (kind = 0; kind < REPLAY_LOG_KINDS; kind += 9) {
+        if (!replay_log_event_name(kind)) {
+            g_autofree char *says = g_strdup_printf("kind 0x%02x", kind);
+
+            chunk[REPLAY_LOG_CHUNK_HDR_BYTES] = kind;
+            chunk_sign(chunk);
+            file_write("recording", file, len_bytes);
+            assert_refused(vm_start(ONE REPLAY),
+                           SAYS("'recording'", "chunk 1 at", says,
+                                "is not known"));
+            tried++;
+        }
+    }
+    g_assert_cmpint(tried, >, 10);
+}
+
+/* --- Hostile recordings ------------------------------------------------ */
+
+/* The first event of the kind @at becomes another one. */
+typedef struct Hostile {
+    ReplayLogEventKind at;
+    ReplayLogEventKind kind;
+    uint64_t num[REPLAY_LOG_NUMS_MAX];
+    size_t len_bytes;
+    const char *says[3];
+} Hostile;
+
+static const Hostile unknown_adapter = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET, { 1, 0 }, 60,
+    { "adapter number 1", "async-net" },
+};
+
+static const Hostile huge_adapter = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET, { UINT64_MAX, 0 }, 60,
+    { "adapter number 18446744073709551615", "async-net" },
+};
+
+static const Hostile empty_packet = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET, { 0, 0 }, 0,
+    { "netdev 'n0' has 0 bytes", "async-net of adapter n0" },
+};
+
+static const Hostile long_packet = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET, { 0, 0 },
+    REPLAY_NET_PACKET_MAX_BYTES + 1,
+    { "netdev 'n0' has 69633 bytes", "async-net of adapter n0" },
+};
+
+static const Hostile longest_event = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET, { 0, 0 },
+    REPLAY_LOG_DATA_MAX_BYTES,
+    { "netdev 'n0' has 524288 bytes", "async-net of adapter n0" },
+};
+
+static const Hostile unknown_flag = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET, { 0, 2 }, 60,
+    { "flags 0x2", "async-net of adapter n0" },
+};
+
+static const Hostile flag_beyond_32_bits = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET, { 0, 1ULL << 32 }, 60,
+    { "flags 0x100000000", "async-net of adapter n0" },
+};
+
+static const Hostile unknown_chardev = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_CHAR_READ, { 99 }, 1,
+    { "character device number 99", "async-char-read" },
+};
+
+static const Hostile unknown_input = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_INPUT, { 99, 99, 99, 99 }, 0,
+    { "input", "async-input" },
+};
+
+static const Hostile unknown_bottom_half = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_BH, { 99 }, 0,
+    { "async-bh" },
+};
+
+static const Hostile unknown_request = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_BLOCK, { 99 }, 0,
+    { "async-block" },
+};
+
+static const Hostile unknown_cause = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_SHUTDOWN, { 99 }, 0,
+    { "shutdown cause 99", "shutdown" },
+};
+
+static const Hostile no_instructions = {
+    REPLAY_EV_INSTRUCTION, REPLAY_EV_INSTRUCTION, { 0 }, 0,
+    { "no instructions", "instruction" },
+};
+
+static const Hostile written_too_much = {
+    REPLAY_EV_CHAR_WRITE, REPLAY_EV_CHAR_WRITE, { 2, 2 }, 0,
+    { "writes 1 bytes", "char-write" },
+};
+
+static const Hostile written_less_than_nothing = {
+    REPLAY_EV_CHAR_WRITE, REPLAY_EV_CHAR_WRITE, { 1, -1 }, 0,
+    { "writes 1 bytes", "char-write" },
+};
+
+static const Hostile random_for_write = {
+    REPLAY_EV_CHAR_WRITE, REPLAY_EV_RANDOM, { 0 }, 8,
+    { "'char-write'", "'random'" },
+};
+
+static const Hostile interrupt_for_packet = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_INTERRUPT, { }, 0,
+    { "interrupt" },
+};
+
+static const Hostile checkpoint_for_packet = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_CHECKPOINT_SUSPEND_REQUESTED, { }, 0,
+    { "checkpoint-suspend-requested" },
+};
+
+static void write_event(ReplayLogWriter *writer, const ReplayLogEvent *ev)
+{
+    g_assert_true(replay_log_write_event(writer, ev->kind, ev->num, ev->data,
+                                         ev->len_bytes));
+}
+
+/* The recording, written again by who wants no good. */
+static void recording_rewrite(const Hostile *hostile)
+{
+    g_autofree uint8_t *data = g_malloc0(hostile->len_bytes + 1);
+    ReplayLogEvent evil = {
+        .kind = hostile->kind, .data = data, .len_bytes = hostile->len_bytes,
+    };
+    ReplayLogReader *reader;
+    ReplayLogWriter *writer;
+    ReplayLogEvent ev;
+    bool done = false;
+
+    memcpy(evil.num, hostile->num, sizeof(evil.num));
+    file_rename("recording", "recording.good");
+    reader = replay_log_reader_open("recording.good", &error_abort);
+    writer = replay_log_writer_open("recording", 0, &error_abort);
+    replay_log_writer_describe(writer, replay_log_reader_description(reader),
+                               &error_abort);
+    while (replay_log_read_event(reader, &ev, NULL) == REPLAY_LOG_OK) {
+        if (!done && ev.kind == hostile->at) {
+            write_event(writer, &evil);
+            done = true;
+        } else {
+            write_event(writer, &ev);
+        }
+    }
+    g_assert_true(done);
+    replay_log_writer_close(writer, &error_abort);
+    replay_log_reader_close(reader);
+}
+
+static void test_hostile(const void *opaque)
+{
+    const Hostile *hostile = opaque;
+    g_autofree char *output = NULL;
+
+    record(3, ONE RECORD);
+    recording_rewrite(hostile);
+
+    output = vm_finish(vm_start(ONE REPLAY), EXIT_FAILURE);
+    assert_one_message(output);
+    assert_says(output, hostile->says);
+    assert_says(output, SAYS("'recording'", "event ", "offset ", "icount "));
+    assert_prefix();
+}
+
+/* Rewriting alone changes nothing: these tests test what they say. */
+static void test_rewritten(const void *opaque)
+{
+    static const Hostile harmless = {
+        REPLAY_EV_INTERRUPT, REPLAY_EV_INTERRUPT,
+    };
+
+    record(3, ONE RECORD);
+    recording_rewrite(&harmless);
+    assert_replays(ONE REPLAY);
+}
+
+/* --- The end of a recorder --------------------------------------------- */
+
+/* Frames, until chunks of events have been written. */
+static void exchange_until_written(unsigned chunks)
+{
+    int64_t end = deadline();
+
+    while (chunks--) {
+        uint64_t len_bytes = file_size("recording");
+
+        while (file_size("recording") == len_bytes) {
+            if (g_get_monotonic_time() > end) {
+                fail("nothing was written for %d s", CEILING_S);
+            }
+            exchange(0, FRAME_MAX_BYTES, COMMAND_NONE);
+        }
+        exchange(0, FRAME_MAX_BYTES, COMMAND_NONE);     /* it is over */
+    }
+}
+
+static void record_and_kill(unsigned chunks)
+{
+    Vm *vm = recorder_start(1, ONE RECORD ",rrcompress=none");
+
+    exchange_until_written(chunks);
+    kill(vm->pid, SIGKILL);
+    g_free(vm_finish(vm, -SIGKILL));
+    peer_close(0);
+    assert_console();
+    file_rename("console", "console.recorded");
+}
+
+static void test_killed(const void *opaque)
+{
+    unsigned chunks = GPOINTER_TO_UINT(opaque);
+
+    record_and_kill(chunks);
+    assert_fails(vm_start(ONE REPLAY),
+                 SAYS("'recording' is cut", "recorder was killed", "event ",
+                      "packet ", "icount "));
+    assert_prefix();
+    if (chunks) {
+        g_assert_cmpuint(file_size("console"), >, 0);
+    }
+}
+
+static void test_killed_stop(const void *opaque)
+{
+    g_autofree char *output = NULL;
+    uint64_t packets;
+    Vm *vm;
+
+    record_and_kill(2);
+    vm = vm_start(ONE REPLAY ",rrerror=stop");
+    qobject_unref(vm_wait_event(vm, "STOP"));
+    vm_assert_status(vm, "paused");
+    packets = vm_counter(vm, "f0", "received-packets");
+    g_assert_cmpuint(packets, >, 0);
+    assert_prefix();
+
+    /* There is no way on, and QEMU says so again. */
+    vm_command(vm, "{ 'execute': 'cont' }");
+    qobject_unref(vm_wait_event(vm, "STOP"));
+    vm_assert_status(vm, "paused");
+    g_assert_cmpuint(vm_counter(vm, "f0", "received-packets"), ==, packets);
+
+    vm_command(vm, "{ 'execute': 'quit' }");
+    output = vm_finish(vm, EXIT_FAILURE);
+    assert_says(output, SAYS("'recording' is cut", "paused (rrerror=stop)",
+                             "cannot be continued"));
+}
+
+static void test_damaged_stop(const void *opaque)
+{
+    g_autofree char *output = NULL;
+    g_autofree char *file = NULL;
+    size_t len_bytes;
+    Vm *vm;
+
+    record(3, ONE RECORD);
+    file = file_read("recording", &len_bytes);
+    file[REPLAY_LOG_HEADER_BYTES + REPLAY_LOG_CHUNK_HDR_BYTES +
+         ldl_le_p(file + REPLAY_LOG_HEADER_BYTES + CHUNK_STORED_BYTES)] ^= 1;
+    file_write("recording", file, len_bytes);
+
+    /* The very first events are lost, so the guest never runs. */
+    vm = vm_start(ONE REPLAY ",rrerror=stop");
+    vm_assert_status(vm, "paused");
+    vm_command(vm, "{ 'execute': 'quit' }");
+    output = vm_finish(vm, EXIT_FAILURE);
+    assert_one_message(output);
+    assert_says(output, SAYS("'recording' is damaged", "chunk 1 at",
+                             "paused (rrerror=stop)"));
+    g_assert_cmpuint(file_size("console"), ==, 0);
+}
+
+/* --- A file that takes no more ----------------------------------------- */
+
+#ifdef CONFIG_LINUX
+#define FILE_LIMIT_BYTES    (100 * KiB)
+
+/*
+ * Frames, until the recorder has met the limit and stops.  @frame gets the
+ * last one: the guest has not sent it back, or nobody has received that.
+ */
+static Vm *record_to_limit(uint8_t frame[FRAME_MAX_BYTES])
+{
+    QDict *event;
+    Vm *vm;
+
+    rig.file_limit_bytes = FILE_LIMIT_BYTES;
+    vm = recorder_start(1, ONE RECORD ",rrcompress=none");
+    rig.file_limit_bytes = 0;
+    vm_greet(vm);
+    for (;;) {
+        struct pollfd pfd[] = {
+            { .fd = rig.peer[0], .events = POLLIN },
+            { .fd = vm->qmp_fd, .events = POLLIN },
+        };
+
+        frame_make(frame, FRAME_MAX_BYTES, COMMAND_NONE);
+        peer_send(0, frame, FRAME_MAX_BYTES);
+        g_assert_cmpint(poll(pfd, ARRAY_SIZE(pfd), CEILING_S * 1000), >, 0);
+        if (pfd[1].revents && vm_has_message(vm)) {
+            break;
+        }
+        expect_echo(0, frame, FRAME_MAX_BYTES);
+    }
+    event = vm_wait_event(vm, "REPLAY_WRITE_ERROR");
+    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(event, "data"), "filename"),
+                    ==, "recording");
+    qobject_unref(event);
+    qobject_unref(vm_wait_event(vm, "STOP"));
+    vm_assert_status(vm, "io-error");
+    g_assert_cmpuint(file_size("recording"), <=, FILE_LIMIT_BYTES);
+    return vm;
+}
+
+static void test_full_continue(const void *opaque)
+{
+    struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+    uint8_t frame[FRAME_MAX_BYTES];
+    g_autofree char *output = NULL;
+    Vm *vm = record_to_limit(frame);
+
+    /* Too early: it stops again. */
+    vm_command(vm, "{ 'execute': 'cont' }");
+    qobject_unref(vm_wait_event(vm, "REPLAY_WRITE_ERROR"));
+    qobject_unref(vm_wait_event(vm, "STOP"));
+
+    g_assert_cmpint(prlimit(vm->pid, RLIMIT_FSIZE, &unlimited, NULL), ==, 0);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    expect_echo(0, frame, sizeof(frame));
+    exchange_many(0, 20);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    output = vm_finish(vm, EXIT_STATUS);
+    assert_says(output, SAYS("'recording'", "File too large", "'cont'"));
+    peer_close(0);
+    assert_console();
+    file_rename("console", "console.recorded");
+
+    assert_replays(ONE REPLAY);
+}
+
+static void test_full_quit(const void *opaque)
+{
+    uint8_t frame[FRAME_MAX_BYTES];
+    g_autofree char *output = NULL;
+    Vm *vm = record_to_limit(frame);
+
+    vm_command(vm, "{ 'execute': 'quit' }");
+    output = vm_finish(vm, EXIT_FAILURE);
+    assert_says(output, SAYS("'recording'", "File too large"));
+    peer_close(0);
+    file_rename("console", "console.recorded");
+
+    assert_fails(vm_start(ONE REPLAY), SAYS("'recording' is cut"));
+    assert_prefix();
+    g_assert_cmpuint(file_size("console"), >, 0);
+}
+#endif
+
+/* --- Floods and odd packets -------------------------------------------- */
+
+static void flood(unsigned count, size_t len_bytes)
+{
+    g_autofree uint8_t *frame = g_malloc(len_bytes);
+
+    while (count--) {
+        frame_make(frame, len_bytes, COMMAND_NONE);
+        peer_send(0, frame, len_bytes);
+    }
+}
+
+/*
+ * The guest gets as many frames as its ring has room for, and the end.
+ * The ring takes FLOOD_SURE short frames for certain; once these are back
+ * it has room for another one.
+ */
+#define FLOOD_SURE          40
+
+static void finish_flooded(Vm *vm)
+{
+    uint8_t frame[FRAME_MIN_BYTES], echo[FRAME_MIN_BYTES];
+    g_autofree char *output = NULL;
+    unsigned i;
+
+    for (i = 0; i < FLOOD_SURE; i++) {
+        peer_receive(0, echo);
+    }
+    frame_make(frame, sizeof(frame), COMMAND_EXIT);
+    peer_send(0, frame, sizeof(frame));
+    do {
+        peer_receive(0, echo);
+    } while (memcmp(echo, frame, sizeof(echo)));
+    output = vm_finish(vm, EXIT_STATUS);
+    assert_warns_once(output, SAYS("'n0'", "dropped"));
+    peer_close(0);
+    file_rename("console", "console.recorded");
+}
+
+static void test_flood_of_packets(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD);
+
+    vm_command(vm, "{ 'execute': 'stop' }");
+    flood(REPLAY_NET_QUEUE_MAX_PACKETS + 500, FRAME_MIN_BYTES);
+    vm_wait_counter(vm, "f0", "dropped", 500);
+    g_assert_cmpuint(vm_counter(vm, "f0", "received-packets"), ==, 0);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    vm_wait_counter(vm, "f0", "received-packets", REPLAY_NET_QUEUE_MAX_PACKETS);
+    finish_flooded(vm);
+
+    assert_replays(ONE REPLAY);
+}
+
+/* Before the guest runs for the first time its adapter takes nothing. */
+static void test_flood_of_bytes(const void *opaque)
+{
+    const unsigned len_bytes = 60000;
+    const unsigned kept = REPLAY_NET_QUEUE_MAX_BYTES / len_bytes;
+    g_autofree char *output = NULL;
+    Vm *vm = vm_start(ONE RECORD " -S");
+
+    peer_open(0);
+    vm_greet(vm);
+    flood(kept + 20, len_bytes);
+    vm_wait_counter(vm, "f0", "dropped", 20);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    guest_await(1);
+    g_assert_cmpuint(vm_counter(vm, "f0", "received-packets"), ==, kept);
+    exchange_many(0, 5);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    output = vm_finish(vm, EXIT_STATUS);
+    assert_warns_once(output, SAYS("'n0'", "dropped"));
+    peer_close(0);
+    assert_console();
+    file_rename("console", "console.recorded");
+
+    assert_replays(ONE REPLAY);
+}
+
+#define STREAM \
+    MACHINE " -netdev stream,id=n0,server=on,addr.type=unix,addr.path=n0.qemu" \
+    NIC0 FILTER(0)
+
+/* Nothing that is sent as a packet may be lost behind an empty one. */
+static void test_empty_packet(const void *opaque)
+{
+    g_autofree char *output = NULL;
+    Vm *vm = vm_start(STREAM RECORD " -S");
+
+    vm_greet(vm);
+    rig.is_stream = true;
+    peer_open(0);
+    qobject_unref(vm_wait_event(vm, "NETDEV_STREAM_CONNECTED"));
+    vm_command(vm, "{ 'execute': 'cont' }");
+    guest_await(1);
+
+    exchange_many(0, 3);
+    peer_send(0, "", 0);
+    exchange_many(0, 3);
+    g_assert_cmpuint(vm_counter(vm, "f0", "dropped"), ==, 1);
+    g_assert_cmpuint(vm_counter(vm, "f0", "received-packets"), ==, 6);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    output = vm_finish(vm, EXIT_STATUS);
+    assert_warns_once(output, SAYS("'n0'", "empty or too long"));
+    peer_close(0);
+    assert_console();
+    file_rename("console", "console.recorded");
+
+    /* Nobody connects. */
+    assert_replays(STREAM REPLAY);
+}
+
+/* --- Snapshots --------------------------------------------------------- */
+
+#define DISK                " -drive if=none,id=d0,file=disk,format=qcow2"
+#define SNAPSHOT            ",rrsnapshot=begin"
+
+static void test_snapshot(const void *opaque)
+{
+    g_autofree char *command = NULL;
+    g_autofree char *output = NULL;
+
+    if (!rig.qemu_img) {
+        g_test_skip("QTEST_QEMU_IMG is not set: no disk to keep a snapshot");
+        return;
+    }
+    command = g_strdup_printf("%s create -q -f qcow2 disk 16M", rig.qemu_img);
+    g_assert_cmpint(system(command), ==, 0);
+
+    record(3, ONE DISK RECORD SNAPSHOT);
+    assert_replays(ONE DISK REPLAY SNAPSHOT);
+    file_rename("recording", "recording.first");
+    g_string_truncate(rig.expected, 0);
+    record(3, ONE DISK RECORD SNAPSHOT);
+    assert_replays(ONE DISK REPLAY SNAPSHOT);
+
+    /* The disk has the snapshot of the second one. */
+    file_rename("recording.first", "recording");
+    output = vm_finish(vm_start(ONE DISK REPLAY SNAPSHOT), EXIT_FAILURE);
+    assert_says(output, SAYS("under another recording", "'recording'"));
+}
+
+/* --- The program ------------------------------------------------------- */
+
+/* A test has failed: say where its files are. */
+static void report_failure(void *opaque)
+{
+    guint i;
+
+    fprintf(stderr, "# its files are in %s; to run it again:\n"
+            "# QTEST_QEMU_BINARY=%s %s -p /%s/netdev-replay/%s\n",
+            rig.dir, rig.binary, rig.program, qtest_get_arch(), rig.test);
+    for (i = 0; i < rig.vms->len; i++) {
+        Vm *vm = g_ptr_array_index(rig.vms, i);
+
+        if (vm->pid) {
+            kill(vm->pid, SIGKILL);
+        }
+        vm_read_output(vm, G_USEC_PER_SEC);
+        fprintf(stderr, "# QEMU says: %s\n", vm->output->str);
+    }
+}
+
+static void bios_write(void)
+{
+    g_autofree uint8_t *bios = g_malloc0(BIOS_BYTES);
+
+    memcpy(bios, guest_program, sizeof(guest_program));
+    memcpy(bios + BIOS_BYTES - 16, reset_vector, sizeof(reset_vector));
+    file_write("bios", bios, BIOS_BYTES);
+}
+
+static void set_up(void)
+{
+    unsigned n;
+
+    rig.dir = g_dir_make_tmp("netdev-replay-test-XXXXXX", NULL);
+    g_assert_nonnull(rig.dir);
+    g_assert_cmpint(g_chdir(rig.dir), ==, 0);
+    rig.vms = g_ptr_array_new_with_free_func(vm_free);
+    for (n = 0; n < ADAPTERS; n++) {
+        rig.peer[n] = -1;
+    }
+    rig.is_stream = false;
+    rig.frames = 0;
+    rig.expected = g_string_new(NULL);
+    rig.file_limit_bytes = 0;
+    bios_write();
+    qtest_add_abrt_handler(report_failure, &rig);
+}
+
+static void tear_down(void)
+{
+    g_autoptr(GDir) dir = g_dir_open(".", 0, NULL);
+    const char *name;
+    unsigned n;
+
+    g_assert_cmpuint(rig.vms->len, ==, 0);      /* each has been waited for */
+    g_ptr_array_free(rig.vms, true);
+    for (n = 0; n < ADAPTERS; n++) {
+        peer_close(n);
+    }
+    g_string_free(rig.expected, true);
+    while ((name = g_dir_read_name(dir))) {
+        g_remove(name);
+    }
+    g_assert_cmpint(g_chdir(rig.home), ==, 0);
+    g_assert_cmpint(g_rmdir(rig.dir), ==, 0);
+    g_free(rig.dir);
+    qtest_remove_abrt_handler(&rig);
+}
+
+typedef struct Test {
+    const char *name;
+    void (*run)(const void *opaque);
+    const void *opaque;
+} Test;
+
+static const Test tests[] = {
+    { "packets/identical", test_round_trip, &plain },
+    { "packets-uncompressed/identical", test_round_trip, &uncompressed },
+    { "packets-with-shift-auto/identical", test_round_trip, &shift_auto },
+    { "packets-with-sleep-off/identical", test_round_trip, &sleep_off },
+    { "packets-for-idle-guest/identical", test_idle },
+    { "guest-resets/identical", test_reset },
+    { "recorder-quits/identical", test_quit },
+    { "recording-stops/identical", test_stop_continue },
+    { "replay-stops/identical", test_stop_replay },
+    { "replay/is-muted", test_muted },
+    { "replay/counts-the-same", test_counters },
+    { "options-in-other-order/identical", test_other_order },
+    { "object-add-before-start/identical", test_object_add },
+    { "changes-while-recording/refused", test_changes },
+    { "changes-after-replay/refused", test_changes_after_replay },
+    { "without-rr/everything-passes", test_without_rr },
+
+    { "two-filters-on-netdev/refused", test_refused, &two_filters },
+    { "queue-rx/refused", test_refused, &queue_rx },
+    { "queue-tx/refused", test_refused, &queue_tx },
+    { "status-off/refused", test_refused, &status_off },
+    { "no-rrfile/refused", test_refused, &no_rrfile },
+    { "no-shift/refused", test_refused, &no_shift },
+    { "unknown-rr/refused", test_refused, &unknown_rr },
+    { "unknown-rrcompress/refused", test_refused, &unknown_rrcompress },
+    { "unknown-rrerror/refused", test_refused, &unknown_rrerror },
+
+    { "adapter-missing/reports", test_other_machine, &adapter_missing },
+    { "adapter-too-many/reports", test_other_machine, &adapter_too_many },
+    { "adapter-on-other-netdev/reports", test_other_machine,
+      &adapter_on_other_netdev },
+    { "adapter-of-other-model/reports", test_other_machine,
+      &adapter_of_other_model },
+    { "adapter-with-other-mac/reports", test_other_machine,
+      &adapter_with_other_mac },
+    { "adapter-without-nic/reports", test_other_machine,
+      &adapter_without_nic },
+    { "other-machine/reports-all", test_other_machine, &all_differences },
+    { "adapter-missing-at-cont/reports", test_other_machine_at_cont },
+
+    { "unchecked-machine/reports", test_unchecked_machine },
+    { "other-guest/reports", test_other_guest },
+
+    { "no-file/reports", test_no_file },
+    { "directory/reports", test_directory },
+    { "fifo/reports", test_fifo },
+    { "empty-file/reports", test_no_recording, &empty_file },
+    { "foreign-file/reports", test_no_recording, &foreign_file },
+    { "old-log/reports", test_no_recording, &old_log },
+    { "old-log-0xe0200d/reports", test_no_recording, &old_log_0xe0200d },
+    { "old-log-0xe0200e/reports", test_no_recording, &old_log_0xe0200e },
+    { "old-log-of-killed/reports", test_no_recording, &old_log_of_killed },
+    { "newer-format/reports", test_no_recording, &newer_format },
+
+    { "record-over-recording/refused", test_overwrite_recording },
+    { "record-over-cut/refused", test_overwrite_cut },
+    { "record-over-foreign/refused", test_overwrite_foreign },
+    { "overwrite-without-start/keeps", test_overwrite_without_start },
+    { "two-recorders/refused", test_two_recorders },
+
+    { "cut/reports", test_cut },
+    { "flipped-byte/reports", test_flip },
+    { "unknown-event/reports", test_unknown_event },
+
+    { "rewritten/identical", test_rewritten },
+    { "unknown-adapter/reports", test_hostile, &unknown_adapter },
+    { "huge-adapter/reports", test_hostile, &huge_adapter },
+    { "empty-packet/reports", test_hostile, &empty_packet },
+    { "long-packet/reports", test_hostile, &long_packet },
+    { "longest-event/reports", test_hostile, &longest_event },
+    { "unknown-flag/reports", test_hostile, &unknown_flag },
+    { "flag-beyond-32-bits/reports", test_hostile, &flag_beyond_32_bits },
+    { "unknown-chardev/reports", test_hostile, &unknown_chardev },
+    { "unknown-input/reports", test_hostile, &unknown_input },
+    { "unknown-bottom-half/reports", test_hostile, &unknown_bottom_half },
+    { "unknown-request/reports", test_hostile, &unknown_request },
+    { "unknown-cause/reports", test_hostile, &unknown_cause },
+    { "no-instructions/reports", test_hostile, &no_instructions },
+    { "written-too-much/reports", test_hostile, &written_too_much },
+    { "written-less-than-nothing/reports", test_hostile,
+      &written_less_than_nothing },
+    { "random-for-write/reports", test_hostile, &random_for_write },
+    { "interrupt-for-packet/reports", test_hostile, &interrupt_for_packet },
+    { "checkpoint-for-packet/reports", test_hostile, &checkpoint_for_packet },
+
+    { "recorder-killed-at-once/reports", test_killed, GUINT_TO_POINTER(0) },
+    { "recorder-killed/reports", test_killed, GUINT_TO_POINTER(1) },
+    { "recorder-killed-later/reports", test_killed, GUINT_TO_POINTER(3) },
+    { "recorder-killed/stops", test_killed_stop },
+    { "damaged/stops", test_damaged_stop },
+#ifdef CONFIG_LINUX
+    { "full-file/continues", test_full_continue },
+    { "full-file/quits", test_full_quit },
+#endif
+
+    { "flood-of-packets/bounded", test_flood_of_packets },
+    { "flood-of-bytes/bounded", test_flood_of_bytes },
+    { "empty-packet-from-netdev/dropped", test_empty_packet },
+    { "snapshot-of-other-recording/refused", test_snapshot },
+};
+
+/* Each test has a directory of its own, and QEMUs that end with it. */
+static void run_test(const void *opaque)
+{
+    const Test *test = opaque;
+
+    rig.test = test->name;
+    set_up();
+    test->run(test->opaque);
+    tear_down();
+}
+
+int main(int argc, char **argv)
+{
+    size_t i;
+    int ret;
+
+    g_test_init(&argc, &argv, NULL);
+    rig.program = argv[0];
+    rig.binary = realpath(getenv("QTEST_QEMU_BINARY"), NULL);
+    g_assert_nonnull(rig.binary);
+    if (getenv("QTEST_QEMU_IMG")) {
+        rig.qemu_img = realpath(getenv("QTEST_QEMU_IMG"), NULL);
+    }
+    rig.home = g_get_current_dir();
+    for (i = 0; i < ARRAY_SIZE(tests); i++) {
+        g_autofree char *path = g_strconcat("netdev-replay/", tests[i].name,
+                                            NULL);
+
+        qtest_add_data_func(path, &tests[i], run_test);
+    }
+    ret = g_test_run();
+
+    g_free(rig.home);
+    free(rig.qemu_img);
+    free(rig.binary);
+    return ret;
+}
