@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Record a guest that downloads a file, replay it without the server, report.
+
+    guest: DHCP, download, ping -- NIC -- filter-replay -- slirp -- HTTP server
+                                                                on 127.0.0.1
+
+The second half of scripts/demo, which builds what this runs.
+"""
+
+import argparse
+import os
+import re
+import sys
+
+import rr
+
+# What the kernel says before this is of no interest here.
+BOOTED = 'Run /init'
+
+
+def say(text=''):
+    print(text, flush=True)
+
+
+def show(run):
+    """Print a run's console as it comes, without the kernel's start."""
+    booting = 0
+    for line in run.lines():
+        if booting is not None:
+            booting += 1
+            if BOOTED in line:
+                say(f'  guest | ({booting} lines of the kernel starting)')
+                booting = None
+        else:
+            say('  guest | ' + line)
+    run.finish()
+
+
+def megabytes(size):
+    return f'{size / 1e6:.2f} MB'
+
+
+def report_traffic(run):
+    """Print what the guest received and sent; return the bytes received."""
+    received = 0
+    for nic in rr.traffic(run):
+        received += nic['rx_bytes']
+        say(f'  in              {nic["rx_packets"]} packets, '
+            f'{nic["rx_bytes"]} bytes')
+        say(f'  out             {nic["tx_packets"]} packets, '
+            f'{nic["tx_bytes"]} bytes')
+    return received
+
+
+def by_hand(qemu, nic):
+    say('''
+By hand, with a guest of your own on disk.img (it is not written to): twice
+the same command, only rr= differs.
+''')
+    for mode in ('record', 'replay'):
+        say(f'''  {qemu} \\
+    -nographic -m 1G -icount shift=auto,rr={mode},rrfile=guest.rr \\
+    -drive file=disk.img,if=none,snapshot=on,id=disk \\
+    -drive driver=blkreplay,if=none,image=disk,id=disk-rr \\
+    -device ide-hd,drive=disk-rr \\
+    -netdev user,id=n0 -device {nic},netdev=n0 \\
+    -object filter-replay,id=f0,netdev=n0
+''')
+
+
+def demonstrate(workshop, nic, payload):
+    """Record, replay, compare; return what is different, or None."""
+    server = workshop.server(payload)
+    machine = rr.Machine(
+        nics=(rr.Nic(nic),),
+        steps=('dhcp,eth0', 'get,' + server.url(payload), 'ping,10.0.2.2,5'))
+
+    say(f'== Record: the guest, with {nic}, downloads '
+        f'{megabytes(payload.size_bytes)} from 127.0.0.1:{server.port}')
+    recorded = workshop.run(machine, 'record')
+    show(recorded)
+    rr.check_downloads(recorded, payload)
+
+    server.stop()
+    say('== The server has stopped.  Replay: the same, out of the recording')
+    replayed = workshop.run(machine, 'replay')
+    show(replayed)
+
+    difference = rr.first_difference(recorded.console(), replayed.console())
+    visitors = server.visitors()
+    if difference is None and visitors:
+        difference = f'the replay made {visitors} connections to the server'
+    size = os.path.getsize(recorded.recording)
+    lines = recorded.console().count(b'\n')
+
+    say('== Report')
+    if difference:
+        say(f'  replay          NOT identical: {difference}')
+    else:
+        say(f'  replay          identical: {lines} console lines, the '
+            "download's SHA-256,")
+        say("                  the guest's clocks and random numbers")
+    received = report_traffic(recorded)
+    say(f'  recording       {size} bytes, {size / received:.2f} per byte '
+        'received')
+    say(f'  seconds         {recorded.seconds:.1f} to record, '
+        f'{replayed.seconds:.1f} to replay')
+    say(f'  files           {os.path.relpath(workshop.place)}/')
+    return difference
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog='demo', description='Record and replay a real Linux guest.')
+    parser.add_argument('--nic', default='virtio-net-pci', metavar='MODEL')
+    parser.add_argument('--size', default=8_000_000, type=int,
+                        metavar='BYTES')
+    parser.add_argument('--qemu', default=rr.QEMU, metavar='PATH')
+    parser.add_argument('--qemu-arg', action='append', default=[],
+                        metavar='ARG')
+    options = parser.parse_args()
+    if not re.fullmatch(r'[\w-]+', options.nic) or options.size <= 0:
+        parser.error('--nic is the name of a model, --size is above 0')
+
+    workshop = rr.Scenario(os.path.join(rr.ROOT, 'build', 'demo'),
+                           [options.qemu, *options.qemu_arg])
+    try:
+        difference = demonstrate(workshop, options.nic,
+                                 rr.Payload(options.size))
+    except rr.Failure as failure:
+        say(f'== Failed: {failure}')
+        say(f'  files           {os.path.relpath(workshop.place)}/')
+        return 1
+    finally:
+        workshop.close()
+    by_hand(os.path.relpath(options.qemu), options.nic)
+    return 1 if difference else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

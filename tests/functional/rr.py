@@ -1,0 +1,569 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Record and replay a virtual machine, and compare the two.
+
+A Machine is a description, a Run one process of QEMU that executes it, a
+Scenario one test's workshop: it makes servers and runs, knows where their
+files lie, and clears away what the test leaves behind.  The tests and the
+demo are written with these three and nothing below them.
+
+Nothing here waits for time to pass.  What is waited for is a condition, and
+each wait has a ceiling, far above what a busy machine needs; reaching it is
+a failure.
+"""
+
+import dataclasses
+import hashlib
+import http.client
+import http.server
+import json
+import os
+import random
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+QEMU = os.path.join(ROOT, 'build', 'bin', 'qemu-system-x86_64')
+GUEST = os.path.join(ROOT, 'build', 'guest')
+
+# Seconds.  A run takes about ten on an idle machine.
+RUN_CEILING = 400
+STEP_CEILING = 200
+POLL = 0.02
+
+# What a server sends at once.
+PIECE_BYTES = 16384
+
+# A table for bytes.translate().
+LETTERS = bytes(b'ACGT'[byte % 4] for byte in range(256))
+
+# What makes the kernel start faster; none of it is about the network.
+KERNEL_OPTIONS = ('console=ttyS0 panic=-1 mitigations=off '
+                  'tsc=reliable rcupdate.rcu_expedited=1')
+
+
+class Failure(Exception):
+    """The behaviour under test is not there."""
+
+
+class Skip(Exception):
+    """This machine lacks something that the test needs: its name."""
+
+
+def check(condition, message):
+    """Raise Failure(@message) unless @condition holds."""
+    if not condition:
+        raise Failure(message)
+
+
+def read(path):
+    """Return the bytes of the file @path, or none if there is no file."""
+    try:
+        with open(path, 'rb') as f:
+            return f.read()
+    except FileNotFoundError:
+        return b''
+
+
+def wait_for(condition, what, ceiling=STEP_CEILING):
+    """Poll until condition() is true, and return what it returned."""
+    end = time.monotonic() + ceiling
+    while True:
+        result = condition()
+        if result:
+            return result
+        check(time.monotonic() < end, f'no {what} after {ceiling} s')
+        time.sleep(POLL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Nic:
+    """One NIC of a machine, the netdev below it and the filter on that."""
+    model: str
+    netdev: str = 'n0'
+    netdev_options: str = ''
+    device_options: str = ''
+    filter_options: str = ''
+
+    def netdev_argument(self):
+        return ','.join(filter(None, (f'user,id={self.netdev}',
+                                      self.netdev_options)))
+
+    def device_argument(self):
+        return ','.join(filter(None, (f'{self.model},netdev={self.netdev}',
+                                      self.device_options)))
+
+    def filter_argument(self):
+        return ','.join(filter(None, (
+            f'filter-replay,id=f-{self.netdev},netdev={self.netdev}',
+            self.filter_options)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """A virtual machine and what its guest is to do.
+
+    @filters is the order in which the filters are created, as a list of
+    netdev ids; by default that of the NICs.
+    """
+    nics: tuple
+    steps: tuple = ()
+    shift: str = 'auto'
+    filters: tuple = None
+    memory_mib: int = 256
+
+    def arguments(self):
+        """QEMU's arguments, except those about recording and console."""
+        args = ['-M', 'pc', '-m', str(self.memory_mib), '-nodefaults',
+                '-no-user-config', '-display', 'none', '-no-reboot',
+                '-kernel', os.path.join(GUEST, 'vmlinux'),
+                '-initrd', os.path.join(GUEST, 'initrd.gz'),
+                '-append', ' '.join([KERNEL_OPTIONS] + [
+                    'rr.do=' + step for step in self.steps])]
+        for nic in self.nics:
+            args += ['-netdev', nic.netdev_argument(),
+                     '-device', nic.device_argument()]
+        filters = {nic.netdev: nic.filter_argument() for nic in self.nics}
+        for netdev in filters if self.filters is None else self.filters:
+            args += ['-object', filters[netdev]]
+        return args
+
+
+class Qmp:
+    """The machine protocol of one QEMU, over a connected socket."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.pending = b''
+        self.events = []
+        self.greeted = False
+
+    def _message(self, ceiling):
+        self.sock.settimeout(ceiling)
+        while b'\n' not in self.pending:
+            try:
+                got = self.sock.recv(65536)
+            except TimeoutError:
+                raise Failure(f'QMP is silent for {ceiling} s') from None
+            except OSError as error:
+                raise Failure(f'QMP: {error}') from None
+            check(got, 'QMP: QEMU has gone')
+            self.pending += got
+        line, self.pending = self.pending.split(b'\n', 1)
+        return json.loads(line)
+
+    def _execute(self, command, arguments):
+        request = {'execute': command}
+        if arguments:
+            request['arguments'] = arguments
+        try:
+            self.sock.sendall(json.dumps(request).encode() + b'\n')
+        except OSError as error:
+            raise Failure(f'QMP: {error}') from None
+        while True:
+            message = self._message(STEP_CEILING)
+            if 'event' in message:
+                self.events.append(message)
+            else:
+                return message
+
+    def command(self, command, **arguments):
+        """Execute @command and return its result; Failure if refused."""
+        if not self.greeted:
+            check('QMP' in self._message(STEP_CEILING), 'QMP: no greeting')
+            self.greeted = True
+            self._execute('qmp_capabilities', {})
+        answer = self._execute(command, arguments)
+        check('error' not in answer, f'QMP {command}: {answer}')
+        return answer['return']
+
+    def next_event(self, ceiling=STEP_CEILING):
+        """Wait for an event that has not come yet and return it whole."""
+        return self._message(ceiling)
+
+    def event(self, name, ceiling=STEP_CEILING):
+        """Wait for the event @name and return its data."""
+        if not self.greeted:
+            self.command('query-name')
+        end = time.monotonic() + ceiling
+        while True:
+            for number, event in enumerate(self.events):
+                if event['event'] == name:
+                    del self.events[:number + 1]
+                    return event.get('data', {})
+            self.events.append(
+                self.next_event(max(0.01, end - time.monotonic())))
+
+    def status(self):
+        return self.command('query-status')['status']
+
+
+class Run:
+    """One process of QEMU, from its start to its end.
+
+    @mode: 'record', 'replay', or None to do neither
+    @name: what its files in the directory @place begin with
+    @recording: the recording's path
+    @icount: further -icount options
+    @extra: further arguments, placed before the filters'
+    @wrapper: a command that executes what follows it
+    """
+
+    living = set()
+
+    def __init__(self, qemu, machine, mode, place, name, recording=None,
+                 icount='', extra=(), wrapper=()):
+        self.name = name
+        self.mode = mode
+        self.recording = recording
+        self.console_path = os.path.join(place, name + '.console')
+        self.stderr_path = os.path.join(place, name + '.stderr')
+        for path in (self.console_path, self.stderr_path):
+            if os.path.exists(path):
+                os.unlink(path)
+        timing = f'shift={machine.shift}'
+        if mode:
+            timing += f',rr={mode},rrfile={recording}'
+        if icount:
+            timing += ',' + icount
+        command = [*wrapper, *qemu, '-icount', timing, *extra,
+                   *machine.arguments(), '-serial', 'file:' + self.console_path]
+        with open(os.path.join(place, name + '.command'), 'w',
+                  encoding='utf-8') as f:
+            f.write(shlex.join(command) + '\n')
+        ours, theirs = socket.socketpair()
+        self.qmp = Qmp(ours)
+        command += ['-chardev', f'socket,id=qmp,fd={theirs.fileno()}',
+                    '-mon', 'chardev=qmp,mode=control']
+        self.seconds = None
+        self.started = time.monotonic()
+        with theirs, open(self.stderr_path, 'wb') as stderr:
+            # pylint: disable-next=consider-using-with
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stderr,
+                stderr=stderr, pass_fds=[theirs.fileno()])
+        self.living.add(self)
+
+    def __str__(self):
+        return f'{self.name} (console {self.console_path})'
+
+    def console(self):
+        """All that the guest has written so far."""
+        return read(self.console_path)
+
+    def stderr(self):
+        return read(self.stderr_path).decode(errors='replace')
+
+    def ended(self):
+        if self.process.poll() is None:
+            return False
+        if self.seconds is None:
+            self.seconds = time.monotonic() - self.started
+        return True
+
+    def lines(self, ceiling=RUN_CEILING):
+        """Yield the console's lines as they come, until QEMU has ended."""
+        end = time.monotonic() + ceiling
+        done = 0
+        while True:
+            ended = self.ended()
+            whole = self.console().split(b'\n')[:-1]
+            for line in whole[done:]:
+                yield line.decode(errors='replace').rstrip('\r')
+            done = len(whole)
+            if ended:
+                return
+            if time.monotonic() > end:
+                self.kill()
+                raise Failure(f'{self} is not over after {ceiling} s; '
+                              f'{self.last_words()}')
+            time.sleep(POLL)
+
+    def wait_line(self, pattern, ceiling=STEP_CEILING):
+        """Wait for a console line that matches; return the match."""
+        for line in self.lines(ceiling):
+            match = re.search(pattern, line)
+            if match:
+                return match
+        raise Failure(f'{self} ended without a line "{pattern}"; '
+                      f'{self.last_words()}')
+
+    def finish(self, status=0, ceiling=RUN_CEILING):
+        """Wait for the end and check the exit status."""
+        for _ in self.lines(ceiling):
+            pass
+        got = self.process.returncode
+        check(got == status, f'{self} ended with status {got}, not {status}; '
+              + self.last_words())
+        return self
+
+    def last_words(self):
+        last = self.console().decode(errors='replace').splitlines()[-1:]
+        return f'its last line: {last}, its messages: {self.stderr()!r}'
+
+    def kill(self):
+        """End it with SIGKILL, if it is still there."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.ended()
+
+    def close(self):
+        self.kill()
+        self.qmp.sock.close()
+        self.living.discard(self)
+
+    @classmethod
+    def kill_all(cls):
+        """End every QEMU: the tests are being interrupted."""
+        for run in list(cls.living):
+            run.process.kill()
+
+
+@dataclasses.dataclass(frozen=True)
+class Payload:
+    """A file offered by a server, the same for each seed: incompressible,
+    or text.
+    """
+    size_bytes: int
+    seed: int = 1
+    text: bool = False
+
+    def content(self):
+        content = random.Random(self.seed).randbytes(self.size_bytes)
+        return content.translate(LETTERS) if self.text else content
+
+    def digest(self):
+        return hashlib.sha256(self.content()).hexdigest()
+
+    def path(self):
+        kind = 'text' if self.text else 'noise'
+        return f'/{kind}-{self.seed}-{self.size_bytes}'
+
+
+class Server:
+    """An HTTP server on loopback, on a port that was free.
+
+    Once stopped it answers nobody, but its socket goes on listening: whoever
+    still comes knocking is counted.
+
+    @pace_s: the seconds it rests after each 16 KiB; for a download that lasts
+    @served: the (path, seconds) of each download
+    """
+
+    def __init__(self, *payloads, pace_s=0):
+        content = {payload.path(): payload.content() for payload in payloads}
+        served = self.served = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            """Sends the file that is asked for."""
+
+            def do_GET(self):           # pylint: disable=invalid-name
+                body = content.get(self.path)
+                if body is None:
+                    self.send_error(404)
+                    return
+                started = time.monotonic()
+                self.send_response(200)
+                self.send_header('Content-Length', str(len(body)))
+                self.end_headers()
+                for start in range(0, len(body), PIECE_BYTES):
+                    self.wfile.write(body[start:start + PIECE_BYTES])
+                    time.sleep(pace_s)
+                self.wfile.flush()
+                self.rfile.read(1)      # it closes when it has everything
+                served.append((self.path, time.monotonic() - started))
+
+            def log_message(self, *_):  # pylint: disable=arguments-differ
+                pass
+
+        class HttpServer(http.server.ThreadingHTTPServer):
+            """A guest that is killed is no reason to print a backtrace."""
+
+            def handle_error(self, request, client_address):
+                pass
+
+        self.http = HttpServer(('127.0.0.1', 0), Handler)
+        self.port = self.http.server_address[1]
+        self.thread = threading.Thread(
+            target=self.http.serve_forever, kwargs={'poll_interval': POLL},
+            daemon=True)
+        self.thread.start()
+
+    def url(self, payload, host='10.0.2.2'):
+        """Where a guest finds @payload behind slirp's address of the host."""
+        return f'http://{host}:{self.port}{payload.path()}'
+
+    def stop(self):
+        if self.thread is not None:
+            self.http.shutdown()
+            self.thread.join()
+            self.thread = None
+
+    def visitors(self):
+        """The number of connections since it was stopped."""
+        count = 0
+        self.http.socket.setblocking(False)
+        while True:
+            try:
+                self.http.socket.accept()[0].close()
+            except BlockingIOError:
+                return count
+            count += 1
+
+    def close(self):
+        self.stop()
+        self.http.server_close()
+
+
+def first_difference(recorded, replayed):
+    """Describe where two consoles part, or return None if they do not."""
+    if recorded == replayed:
+        return None
+    ours, theirs = recorded.split(b'\n'), replayed.split(b'\n')
+    for number, (one, other) in enumerate(zip(ours, theirs), 1):
+        if one != other:
+            return (f'line {number} was {one.decode(errors="replace")!r}, '
+                    f'now {other.decode(errors="replace")!r}')
+    return f'{len(ours) - 1} lines were recorded, {len(theirs) - 1} replayed'
+
+
+def check_identical(recorded, replayed):
+    """Check that two runs wrote the same bytes, and not few of them."""
+    check(b'guest: done' in recorded.console(),
+          f'{recorded} did not finish; {recorded.last_words()}')
+    difference = first_difference(recorded.console(), replayed.console())
+    check(difference is None, f'the replay differs: {difference}')
+
+
+def check_prefix(recorded, replayed):
+    """Check that what @replayed wrote is how what @recorded wrote begins."""
+    whole, part = recorded.console(), replayed.console()
+    check(whole.startswith(part), 'the replay is no prefix of the recording: '
+          f'{first_difference(whole[:len(part)], part)}')
+
+
+def downloads(run):
+    """The (size, SHA-256) of each file that the guest has downloaded."""
+    return [(int(size), digest) for size, digest in re.findall(
+        r'\] got: (\d+) bytes, sha256 ([0-9a-f]{64})',
+        run.console().decode(errors='replace'))]
+
+
+def check_downloads(run, *payloads):
+    """Check that the guest got @payloads, whole, in any order."""
+    expected = [(p.size_bytes, p.digest()) for p in payloads]
+    check(sorted(downloads(run)) == sorted(expected),
+          f'{run}: the server sent {expected}, '
+          f'the guest received {downloads(run)}')
+
+
+def traffic(run):
+    """The counters of the guest's NICs, one dictionary for each."""
+    return [{key: int(value) if value.isdigit() else value
+             for key, value in match.groupdict().items()}
+            for match in re.finditer(
+                r'report: (?P<interface>eth\d) (?P<driver>\S+) (?P<mac>\S+) '
+                r'(?P<address>\S*) ?rx (?P<rx_packets>\d+) packets '
+                r'(?P<rx_bytes>\d+) bytes, tx (?P<tx_packets>\d+) packets '
+                r'(?P<tx_bytes>\d+) bytes',
+                run.console().decode(errors='replace'))]
+
+
+def fetch(port, method, path, body=None):
+    """One HTTP request to a guest's server behind a forwarded port."""
+    connection = http.client.HTTPConnection('127.0.0.1', port,
+                                            timeout=STEP_CEILING)
+    try:
+        connection.request(method, path, body=body)
+        answer = connection.getresponse()
+        content = answer.read()
+        check(answer.status == 200, f'{method} {path}: {answer.status}')
+        return content
+    except OSError as error:
+        raise Failure(f'{method} {path}: {error}') from None
+    finally:
+        connection.close()
+
+
+def free_port():
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        return sock.getsockname()[1]
+
+
+class Scenario:
+    """What one test works with: its directory, its servers and its runs."""
+
+    def __init__(self, place, qemu=(QEMU,)):
+        self.place = place
+        self.qemu = list(qemu)
+        self.notes = []
+        self.closing = []
+        shutil.rmtree(place, ignore_errors=True)
+        os.makedirs(place)
+
+    def path(self, name):
+        return os.path.join(self.place, name)
+
+    def note(self, text):
+        """Keep @text for the test's report."""
+        self.notes.append(text)
+
+    def server(self, *payloads, **options):
+        server = Server(*payloads, **options)
+        self.closing.append(server)
+        return server
+
+    def run(self, machine, mode, name=None, recording='recording', **options):
+        """Start QEMU.  What it is given is described at Run."""
+        run = Run(self.qemu, machine, mode, self.place,
+                  name or mode or 'plain', self.path(recording), **options)
+        self.closing.append(run)
+        return run
+
+    def record(self, machine, **options):
+        """Record to the guest's own end."""
+        return self.run(machine, 'record', **options).finish()
+
+    def replay(self, machine, **options):
+        """Replay to the recording's end."""
+        return self.run(machine, 'replay', **options).finish()
+
+    def compare(self, recorded, replayed, *servers):
+        """Check that two runs were one and that no server was asked twice.
+
+        The servers were stopped before the replay began.
+        """
+        check_identical(recorded, replayed)
+        for server in servers:
+            count = server.visitors()
+            check(count == 0, f'the replay made {count} connections')
+        size = os.path.getsize(recorded.recording)
+        received = sum(nic['rx_bytes'] for nic in traffic(recorded))
+        self.note(f'record {recorded.seconds:.1f} s, '
+                  f'replay {replayed.seconds:.1f} s, {size} bytes for '
+                  f'{received} received ({size / max(received, 1):.2f})')
+
+    def close(self):
+        """Stop whatever the test has left running."""
+        while self.closing:
+            self.closing.pop().close()
+
+
+SCENARIOS = {}
+
+
+def scenario(name):
+    """Register a function as the test functional/@name."""
+    def register(function):
+        assert name not in SCENARIOS, f'two tests called {name}'
+        SCENARIOS['functional/' + name] = function
+        return function
+    return register

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run the functional tests: real Linux guests, recorded and replayed.
+
+usage: run.py [--qemu PATH] [--list] [--keep] [-j N] [PATTERN...]
+
+A test runs if one of the patterns occurs in its name.  The report is TAP.
+"""
+
+import argparse
+import concurrent.futures
+import importlib
+import os
+import shlex
+import shutil
+import signal
+import sys
+import time
+import traceback
+
+import rr
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def find_tests(patterns):
+    for name in sorted(os.listdir(HERE)):
+        if name.startswith('test_') and name.endswith('.py'):
+            importlib.import_module(name[:-len('.py')])
+    return {name: function for name, function in rr.SCENARIOS.items()
+            if not patterns or any(p in name for p in patterns)}
+
+
+def run_test(name, function, options):
+    """Run one test; return the lines of its report."""
+    place = os.path.join(options.workdir, name)
+    started = time.monotonic()
+    workshop = rr.Scenario(place, [options.qemu, *options.qemu_arg])
+    problem = skipped = None
+    try:
+        function(workshop)
+    except rr.Skip as skip:
+        skipped = str(skip)
+    except rr.Failure as failure:
+        problem = str(failure)
+    except Exception:  # pylint: disable=broad-exception-caught
+        problem = traceback.format_exc()
+    finally:
+        workshop.close()
+    remark = (f'SKIP {skipped}' if skipped
+              else f'{time.monotonic() - started:.1f} s')
+    report = [f'{"not ok" if problem else "ok"} %d - {name} # {remark}']
+    report += ['# ' + line for line in workshop.notes]
+    if problem:
+        again = ['python3', os.path.relpath(__file__),
+                 '--qemu', options.qemu]
+        again += [f'--qemu-arg={arg}' for arg in options.qemu_arg] + [name]
+        report += ['# ' + line for line in problem.splitlines()]
+        report += [f'# recording and consoles: {place}',
+                   f'# run it again: {shlex.join(again)}']
+    elif not options.keep:
+        shutil.rmtree(place)
+    return report
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description='Record and replay real Linux guests.')
+    parser.add_argument('patterns', nargs='*', metavar='PATTERN',
+                        help='run the tests with this in their name')
+    parser.add_argument('--qemu', default=rr.QEMU, metavar='PATH',
+                        help='the qemu-system-x86_64 to test')
+    parser.add_argument('--qemu-arg', action='append', default=[],
+                        metavar='ARG', help='give this to every QEMU')
+    parser.add_argument('--workdir', metavar='DIR',
+                        default=os.path.join(rr.ROOT, 'build'),
+                        help='where recordings and consoles are written')
+    parser.add_argument('--list', action='store_true',
+                        help='print names and scenarios instead')
+    parser.add_argument('--keep', action='store_true',
+                        help='keep the files of tests that pass, too')
+    parser.add_argument('-j', '--jobs', type=int, default=1, metavar='N',
+                        help='run N tests at once')
+    options = parser.parse_args()
+
+    tests = find_tests(options.patterns)
+    if options.list:
+        for name, function in tests.items():
+            print(f'{name}\n    {function.__doc__}')
+        return 0
+    if not tests:
+        parser.error('no test has such a name')
+    for path in (options.qemu, os.path.join(rr.GUEST, 'vmlinux'),
+                 os.path.join(rr.GUEST, 'initrd.gz')):
+        if not os.path.exists(path):
+            parser.error(f'{path} is missing: '
+                         'run scripts/build and scripts/guest first')
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    failed = 0
+    print(f'1..{len(tests)}', flush=True)
+    pool = concurrent.futures.ThreadPoolExecutor(options.jobs)
+    try:
+        running = [pool.submit(run_test, name, function, options)
+                   for name, function in tests.items()]
+        for number, future in enumerate(
+                concurrent.futures.as_completed(running), 1):
+            report = future.result()
+            report[0] %= number
+            failed += report[0].startswith('not ok')
+            print('\n'.join(report), flush=True)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        rr.Run.kill_all()
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

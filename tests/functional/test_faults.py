@@ -1,0 +1,981 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A replay that is not the recording says so, and names the right place.
+
+    recording --replay-fault--> faulty recording --+
+                                                    +--> replay --> report
+    recorded machine --change--> another machine --+
+
+A fault is in one event.  The report is at that event, or at the next one that
+shows it: the first that the guest makes otherwise.  Where there is a range in
+these tests, its end is the first packet or byte sent that depends on the
+fault, which is the latest that a report may come.
+"""
+
+import dataclasses
+import os
+import re
+import socket
+
+import rr
+import faults
+
+
+def fault(name, recorded=faults.firmware):
+    """Register a test of a fault in a recording.
+
+    The function gets the Recording and returns the words for replay-fault,
+    and what Report.expect() shall find.
+    """
+    def register(function):
+        @rr.scenario(f'fault/{name}/reported')
+        def run(test):
+            recording = recorded(test)
+            words, expected = function(recording.recording)
+            faults.replay(test, recording, *words).expect(**expected)
+        run.__doc__ = function.__doc__
+        return function
+    return register
+
+
+def firmware_full(test):
+    return faults.firmware(test, 'full')
+
+
+def place(reason, expected, event, adapter=None, message=''):
+    return {'reason': reason, 'expected': expected, 'event': event,
+            'adapter': adapter, 'message': message}
+
+
+def by(first, event):
+    """A fault at @first that is reported by @event at the latest."""
+    return place('diverged|stuck', None, (first, event.number))
+
+
+# --- packets from outside ---------------------------------------------------
+
+def arp_answer(recording):
+    """The packet that tells the guest the address of its file server."""
+    return next(event for event in recording.of('async-net')
+                if faults.is_arp(event.data))
+
+
+def other_server(recording):
+    """The words that make that another address, and the packet's event."""
+    answer = arp_answer(recording)
+    last_byte_of_sender = faults.ETHERNET + 13
+    return ['flip', answer.number, last_byte_of_sender, 0], answer
+
+
+@fault('packet-bit-flipped/checksum')
+def packet_bit_flipped(recording):
+    """A bit of the server's Ethernet address is not what it was.
+
+    The next packet, which goes there, has another checksum.
+    """
+    words, answer = other_server(recording)
+    sent = recording.first('net-sent', since=answer.number)
+    return words, place('diverged', 'net-sent', sent.number, 'n0',
+                        rf"netdev 'n0', {sent.numbers[1]} bytes, differs: "
+                        r"its checksum is")
+
+
+@fault('packet-bit-flipped/whole', firmware_full)
+def packet_bit_flipped_full(recording):
+    """The same where packets were recorded whole: the report names the last
+    byte of the address that the next packet goes to.
+    """
+    words, answer = other_server(recording)
+    sent = recording.first('net-sent-data', since=answer.number)
+    old = sent.data[5]
+    return words, place('diverged', 'net-sent-data', sent.number, 'n0',
+                        rf'differs: byte 5 of {len(sent.data)} is '
+                        rf'0x{old ^ 1:02x}, recorded as 0x{old:02x}')
+
+
+@fault('packet-bit-flipped/another-address')
+def another_address(recording):
+    """DHCP has given the guest another address: that is reported when the
+    guest sends its first packet with it, at the latest.
+    """
+    ack = next(event for event in recording.of('async-net')
+               if faults.is_udp_to(event.data, 68) and
+               b'\x35\x01\x05' in event.data)
+    data = bytearray(ack.data)
+    last_byte_of_yiaddr = faults.TCP + 8 + 19
+    data[last_byte_of_yiaddr] ^= 1
+    return faults.rewrite(ack, faults.with_checksum(data)), \
+        by(ack.number, recording.first('net-sent', since=ack.number))
+
+
+@fault('packet-missing')
+def packet_missing(recording):
+    """The answer to the first DHCP packet is not in the recording."""
+    offer = recording.first('async-net')
+    sent = recording.of('net-sent', since=offer.number)[1]
+    return ['drop', offer.number], by(offer.number, sent)
+
+
+@fault('packet-added')
+def packet_added(recording):
+    """The answer to the first DHCP packet comes twice."""
+    offer = recording.first('async-net')
+    sent = recording.of('net-sent', since=offer.number)[1]
+    return ['copy', offer.number, offer.number + 1], \
+        by(offer.number, sent)
+
+
+@fault('packet-moved')
+def packet_moved(recording):
+    """An answer comes one event too early: before what it answers."""
+    offer = recording.first('async-net')
+    rr.check(recording.events[offer.number - 1].kind == 'net-sent',
+             'the answer is not behind the question')
+    return ['move', offer.number, offer.number - 1], \
+        place('diverged', 'async-net', offer.number - 1, 'n0',
+              r"guest sends packet 1, of \d+ bytes, through the adapter on "
+              r"netdev 'n0', where the recording has 'async-net'")
+
+
+def first_of_file(recording):
+    """The first packet of the file that the guest loads."""
+    return next(event for event in recording.of('async-net')
+                if event.data[34:36] == (69).to_bytes(2, 'big') and
+                event.data[42:44] == b'\0\3')
+
+
+@fault('packet-to-another-adapter')
+def packet_to_another_adapter(recording):
+    """A packet for one adapter is for another."""
+    packet = first_of_file(recording)
+    sent = recording.first('net-sent', since=packet.number)
+    return ['add', packet.number, 0, 1], by(packet.number, sent)
+
+
+@fault('packet-to-unknown-adapter')
+def packet_to_unknown_adapter(recording):
+    """A packet is for an adapter that the recording does not name."""
+    packet = recording.first('async-net')
+    return ['add', packet.number, 0, 5], \
+        place('damaged', 'async-net', packet.number, None,
+              'adapter number 5, and the recording names 2')
+
+
+@fault('packet-with-unknown-flags')
+def packet_with_unknown_flags(recording):
+    """A packet has flags that do not exist."""
+    packet = recording.first('async-net')
+    return ['add', packet.number, 1, 6], \
+        place('damaged', 'async-net', packet.number, 'n0',
+              "netdev 'n0' has flags 0x6, which are not known")
+
+
+@fault('packet-empty')
+def packet_empty(recording):
+    """A packet has no bytes."""
+    packet = recording.first('async-net')
+    return ['resize', packet.number, 0], \
+        place('damaged', 'async-net', packet.number, 'n0',
+              "netdev 'n0' has 0 bytes, not 1 to")
+
+
+# --- packets from the guest -------------------------------------------------
+
+@fault('sent/another-checksum')
+def sent_checksum(recording):
+    """A packet had another checksum when it was recorded."""
+    sent = recording.of('net-sent')[2]
+    return ['add', sent.number, 2, 1], \
+        place('diverged', 'net-sent', sent.number, 'n0',
+              rf"packet 3 that the guest sends through the adapter on netdev "
+              rf"'n0', {sent.numbers[1]} bytes, differs: its checksum is "
+              rf"0x{sent.numbers[2]:08x}, recorded is "
+              rf"0x{sent.numbers[2] + 1:08x}")
+
+
+@fault('sent/another-byte', firmware_full)
+def sent_byte(recording):
+    """A byte of a packet was another one when it was recorded."""
+    sent = recording.of('net-sent-data')[2]
+    size, last = len(sent.data), sent.data[-1]
+    return ['flip', sent.number, size - 1, 7], \
+        place('diverged', 'net-sent-data', sent.number, 'n0',
+              rf'packet 3 .* differs: byte {size - 1} of {size} is '
+              rf'0x{last:02x}, recorded as 0x{last ^ 0x80:02x}')
+
+
+@fault('sent/another-length')
+def sent_length(recording):
+    """A packet was longer when it was recorded."""
+    sent = recording.first('net-sent')
+    size = sent.numbers[1]
+    return ['add', sent.number, 1, 1], \
+        place('diverged', 'net-sent', sent.number, 'n0',
+              rf"netdev 'n0' has {size} bytes, recorded are {size + 1}")
+
+
+@fault('sent/through-another-adapter')
+def sent_adapter(recording):
+    """A packet was sent through another adapter when it was recorded."""
+    sent = recording.first('net-sent')
+    return ['add', sent.number, 0, 1], \
+        place('diverged', 'net-sent', sent.number, 'n1',
+              r"guest sends packet 1 through the adapter on netdev 'n0', "
+              r"recorded is one through that on 'n1'")
+
+
+@fault('sent/through-unknown-adapter')
+def sent_unknown_adapter(recording):
+    """A packet was sent through an adapter that does not exist."""
+    sent = recording.first('net-sent')
+    return ['add', sent.number, 0, 7], \
+        place('diverged', 'net-sent', sent.number, None, 'recorded is one')
+
+
+@fault('sent/one-too-many')
+def sent_not_recorded(recording):
+    """The guest sends a packet that the recording does not have."""
+    sent = recording.first('net-sent')
+    after = recording.events[sent.number + 1]
+    return ['drop', sent.number], \
+        place('diverged', after.kind, sent.number, None,
+              rf"guest sends packet 1, of {sent.numbers[1]} bytes, through "
+              rf"the adapter on netdev 'n0', where the recording has "
+              rf"'{after.kind}'")
+
+
+@fault('sent/missing')
+def sent_missing(recording):
+    """The recording has a packet that the guest does not send."""
+    sent = recording.first('net-sent')
+    return ['copy', sent.number, sent.number + 1], \
+        place('stuck', 'net-sent', sent.number + 1, 'n0', 'nothing makes it')
+
+
+# --- instructions, interrupts, exceptions -----------------------------------
+
+def between_characters(recording):
+    """An instruction event with a character before and behind it."""
+    return recording.events[recording.of('char-write')[5].number - 1]
+
+
+@fault('instructions/one-more')
+def one_instruction_more(recording):
+    """The guest had executed one more instruction: it prints too early."""
+    count = between_characters(recording)
+    return ['add', count.number, 0, 1], \
+        place('diverged', 'instruction', count.number, None,
+              "needs the event 'char-write', the recording has 'instruction'")
+
+
+@fault('instructions/one-less')
+def one_instruction_less(recording):
+    """The guest had executed one instruction less: it prints too late."""
+    count = between_characters(recording)
+    return ['add', count.number, 0, -1], \
+        place('stuck', 'char-write', count.number + 1, None,
+              'nothing makes it')
+
+
+@fault('instructions/none')
+def no_instructions(recording):
+    """An event says that no instruction was executed."""
+    count = between_characters(recording)
+    return ['add', count.number, 0, -count.numbers[0]], \
+        place('damaged', 'instruction', count.number, None,
+              'an event of no instructions')
+
+
+def next_witness(recording, number):
+    """The next event behind @number that the guest itself makes."""
+    return recording.first('char-write', 'net-sent', since=number + 1)
+
+
+def an_interrupt(recording):
+    """An interrupt while the firmware loads its program."""
+    return recording.first(
+        'interrupt', since=recording.first('async-net').number)
+
+
+def an_exception(recording):
+    return recording.first(
+        'exception', since=recording.first('async-net').number)
+
+
+@fault('interrupt/missing')
+def interrupt_missing(recording):
+    """The guest takes an interrupt that the recording does not have."""
+    event = an_interrupt(recording)
+    return ['drop', event.number], \
+        by(event.number, next_witness(recording, event.number))
+
+
+@fault('interrupt/one-too-many')
+def interrupt_added(recording):
+    """The recording has an interrupt that nobody raises."""
+    event = recording.first('interrupt')
+    return ['copy', event.number, event.number + 1], \
+        place('stuck', 'interrupt', event.number + 1, None,
+              'nothing makes it')
+
+
+@fault('interrupt/an-exception')
+def interrupt_as_exception(recording):
+    """The recording has an exception where the guest takes an interrupt."""
+    event = an_interrupt(recording)
+    return ['kind', event.number, 'exception'], \
+        place('stuck', 'exception', event.number, None, 'nothing makes it')
+
+
+@fault('exception/missing')
+def exception_missing(recording):
+    """The guest takes an exception that the recording does not have."""
+    event = an_exception(recording)
+    rr.check(recording.events[event.number + 1].kind == 'instruction',
+             'nothing is executed behind it')
+    return ['drop', event.number], \
+        place('diverged', 'instruction', event.number, None,
+              "needs the event 'exception', the recording has 'instruction'")
+
+
+@fault('exception/an-interrupt')
+def exception_as_interrupt(recording):
+    """The recording has an interrupt where the guest takes an exception."""
+    event = an_exception(recording)
+    return ['kind', event.number, 'interrupt'], \
+        place('diverged', 'interrupt', event.number, None,
+              "needs the event 'exception', the recording has 'interrupt'")
+
+
+@fault('two-events-swapped')
+def swapped(recording):
+    """An interrupt comes after the instructions that it interrupts."""
+    event = an_interrupt(recording)
+    count = recording.events[event.number + 1]
+    rr.check(count.kind == 'instruction', 'there is no instruction behind it')
+    return ['move', event.number, event.number + 2], \
+        by(event.number, next_witness(recording, event.number))
+
+
+# --- clocks and checkpoints -------------------------------------------------
+
+@fault('checkpoint/one-too-many')
+def checkpoint_added(recording):
+    """The recording runs the timers of the virtual clock once more."""
+    event = recording.first('checkpoint-clock-virtual', since=100)
+    return ['copy', event.number, event.number + 1], \
+        place('stuck', 'checkpoint-clock-virtual', event.number + 1, None,
+              'nothing makes it')
+
+
+@fault('checkpoint/missing')
+def checkpoint_missing(recording):
+    """The timers of the virtual clock do not run when they did, and so the
+    timer's interrupt does not come.
+    """
+    for event in recording.of('checkpoint-clock-virtual', since=100):
+        interrupt = recording.first('interrupt', since=event.number)
+        if interrupt.icount == event.icount:
+            return ['drop', event.number], by(event.number, interrupt)
+    raise rr.Failure('no timer has raised an interrupt')
+
+
+def clock_read(recording):
+    """The event of the boot sector's reading of the clock, and the first
+    byte that it writes behind that.
+    """
+    since = recording.first('random').number
+    return recording.first('clock-host', since=since), \
+        recording.first('char-write', since=since)
+
+
+@fault('clock/another-value')
+def clock_value(recording):
+    """The clock that the guest reads is a second ahead.
+
+    The guest loops as often as the clock says: it is not where it was when it
+    is to write its next byte.
+    """
+    clock, written = clock_read(recording)
+    return ['add', clock.number, 0, 1_000_000_000], by(clock.number, written)
+
+
+# --- character devices and random numbers -----------------------------------
+
+@fault('character/more-bytes')
+def more_bytes(recording):
+    """More bytes were written to a character device than the guest writes."""
+    written = recording.of('char-write')[3]
+    return ['add', written.number, 1, 1], \
+        place('diverged', 'char-write', written.number, None,
+              'guest writes 1 bytes to a character device, of which the '
+              'recording wrote 2')
+
+
+@fault('character/negative-bytes')
+def negative_bytes(recording):
+    """A number of bytes is negative."""
+    written = recording.of('char-write')[3]
+    return ['add', written.number, 1, -2], \
+        place('diverged', 'char-write', written.number, None, 'wrote -1')
+
+
+@fault('character/missing')
+def character_missing(recording):
+    """The guest writes a byte that it did not write."""
+    written = recording.of('char-write')[3]
+    after = recording.events[written.number + 1]
+    return ['drop', written.number], \
+        place('diverged', after.kind, written.number, None,
+              "needs the event 'char-write', the recording has "
+              f"'{after.kind}'")
+
+
+@fault('character/one-too-many')
+def character_added(recording):
+    """The recording has a byte that the guest does not write."""
+    written = recording.of('char-write')[3]
+    return ['copy', written.number, written.number + 1], \
+        place('stuck', 'char-write', written.number + 1, None,
+              'nothing makes it')
+
+
+@fault('random/another-value')
+def random_value(recording):
+    """The guest loops as often as a random number says, and that is another.
+    """
+    event = recording.first('random')
+    written = recording.first('char-write', since=event.number)
+    return ['flip', event.number, 0, 6], by(event.number, written)
+
+
+@fault('random/fewer-bytes')
+def random_length(recording):
+    """The guest asks for more random bytes than the recording has."""
+    event = recording.first('random')
+    return ['resize', event.number, 7], \
+        place('diverged', 'random', event.number, None,
+              'asks for 8 random bytes, the recording has 7')
+
+
+@fault('random/missing')
+def random_missing(recording):
+    """The guest asks for random bytes, and the recording has none."""
+    event = recording.first('random')
+    after = recording.events[event.number + 1]
+    return ['drop', event.number], \
+        place('diverged', after.kind, event.number, None,
+              f"needs the event 'random', the recording has '{after.kind}'")
+
+
+# --- disks and bottom halves ------------------------------------------------
+
+@fault('disk/another-request')
+def block_id(recording):
+    """The recording completes a disk request that was not made."""
+    event = recording.first('async-block')
+    return ['add', event.number, 0, 7], \
+        place('stuck', 'async-block', event.number, None, 'nothing makes it')
+
+
+@fault('disk/not-completed')
+def block_missing(recording):
+    """A disk request is not completed."""
+    event = recording.of('async-block')[-1]
+    return ['drop', event.number], \
+        by(event.number, recording.first('random', since=event.number))
+
+
+@fault('bottom-half/another')
+def bottom_half_id(recording):
+    """The recording runs a bottom half that was not scheduled."""
+    event = recording.first('async-bh')
+    return ['add', event.number, 0, 1], \
+        place('stuck', 'async-bh', event.number, None, 'nothing makes it')
+
+
+@fault('bottom-half/missing')
+def bottom_half_missing(recording):
+    """The bottom half that sends a packet does not run."""
+    event = recording.first('async-bh')
+    rr.check(recording.events[event.number + 1].kind == 'net-sent',
+             'the bottom half has sent nothing')
+    return ['drop', event.number], \
+        place('stuck', 'net-sent', event.number, 'n0', 'nothing makes it')
+
+
+# --- the end ----------------------------------------------------------------
+
+@fault('end/cut')
+def cut(recording):
+    """The recorder was killed."""
+    packet = recording.first('async-net')
+    return ['cut', packet.number], \
+        place('cut', 'none', packet.number, None, 'is cut: it has no end')
+
+
+@fault('end/without-shutdown')
+def end_without_shutdown(recording):
+    """The recording ends, though nothing has ended the machine."""
+    packet = recording.first('async-net')
+    return ['end', packet.number], \
+        place('stuck', 'none', packet.number, None,
+              'the recording has ended, and the machine has not')
+
+
+@fault('end/unknown-cause')
+def unknown_shutdown(recording):
+    """The machine is shut down for a cause that does not exist."""
+    event = recording.first('shutdown')
+    return ['move', event.number, recording.first('random').number,
+            'add', event.number, 0, 1000], \
+        place('damaged', 'shutdown', recording.first('random').number, None,
+              f'shutdown cause {event.numbers[0] + 1000} is not known')
+
+
+# --- another machine --------------------------------------------------------
+
+def other_machine(name):
+    """Register a test of a machine that is not the recorded one.
+
+    The function gets the machine and the Recording, and returns another
+    machine, further options of replay() and what Report.expect() shall find.
+    """
+    def register(function):
+        @rr.scenario(f'other-machine/{name}/reported')
+        def run(test):
+            recorded = faults.firmware(test)
+            machine, options, expected = function(
+                recorded.machine_for(test), recorded.recording)
+            faults.replay(test, recorded, machine=machine, **options) \
+                .expect(**expected)
+        run.__doc__ = function.__doc__
+        return function
+    return register
+
+
+UNCHECKED = {'icount': 'rrcheck=off'}
+
+
+@other_machine('shorter-text-on-disk')
+def other_disk_shorter(machine, recording):
+    """A byte of the disk is another one: the guest prints less."""
+    at = 5
+    text = machine.text[:at] + b'\0' + machine.text[at + 1:]
+    written = recording.of('char-write')
+    return dataclasses.replace(machine, text=text), {}, \
+        by(written[at - 1].number + 1, written[at])
+
+
+@other_machine('longer-text-on-disk')
+def other_disk_longer(machine, recording):
+    """A byte of the disk is another one: the guest prints more."""
+    end = machine.text.index(b'\0')
+    text = machine.text[:end] + b'!\0'
+    last = recording.of('char-write')[end - 1].number
+    return dataclasses.replace(machine, text=text), {}, \
+        place('diverged', None, (last + 1, last + 2), None,
+              "needs the event 'char-write'")
+
+
+@other_machine('nic-property')
+def other_property(machine, recording):
+    """The NIC sends by a timer in place of a bottom half."""
+    return faults.Changed(machine, (
+        ('virtio-net-pci,', 'virtio-net-pci,tx=timer,'),)), {}, \
+        place('stuck', 'async-bh', recording.first('async-bh').number)
+
+
+@other_machine('without-option-rom')
+def without_rom(machine, recording):
+    """The NIC has no option ROM."""
+    return faults.Changed(machine, (
+        ('virtio-net-pci,', 'virtio-net-pci,rombar=0,'),)), {}, \
+        by(0, recording.first('async-block'))
+
+
+@other_machine('another-device')
+def another_device(machine, recording):
+    """There is one more PCI device."""
+    return machine, {'extra': ('-device', 'virtio-rng-pci')}, \
+        by(0, recording.first('async-block'))
+
+
+@other_machine('another-firmware-table')
+def another_table(machine, recording):
+    """A table that the firmware makes is longer."""
+    return machine, {'extra': ('-smbios', 'type=1,serial=0123456789')}, \
+        by(0, recording.first('net-sent'))
+
+
+@other_machine('cpu-without-an-instruction')
+def cpu_feature(machine, recording):
+    """The CPU lacks an instruction that the guest executes."""
+    return dataclasses.replace(machine, cpu='qemu64,-rdrand'), {}, \
+        place('stuck', 'random', recording.first('random').number)
+
+
+@other_machine('unchecked/memory')
+def other_memory(machine, recording):
+    """There is another amount of memory, and rrcheck=off."""
+    return dataclasses.replace(machine, memory_mib=40), UNCHECKED, \
+        by(0, recording.first('async-block'))
+
+
+@other_machine('unchecked/cpu-model')
+def other_cpu(machine, recording):
+    """The CPU is another one, and rrcheck=off."""
+    return dataclasses.replace(machine, cpu='Nehalem,+rdrand'), UNCHECKED, \
+        by(0, recording.first('async-block'))
+
+
+@other_machine('unchecked/shift')
+def other_shift(machine, recording):
+    """The guest's clock runs at another speed, and rrcheck=off."""
+    return dataclasses.replace(machine, shift='3'), UNCHECKED, \
+        by(0, recording.first('async-block'))
+
+
+@other_machine('unchecked/mac')
+def other_mac(machine, recording):
+    """The NIC has another address, and rrcheck=off: the first packet that
+    the guest sends shows it, at the latest.
+    """
+    return faults.Changed(machine, (
+        ('virtio-net-pci,', 'virtio-net-pci,mac=52:54:00:12:34:99,'),)), \
+        UNCHECKED, by(0, recording.first('net-sent'))
+
+
+@other_machine('unchecked/without-filter')
+def without_filter(machine, recording):
+    """An adapter is not there, and rrcheck=off: the first packet that it was
+    sent does not come.
+    """
+    return faults.Changed(machine, (
+        ('-object\nfilter-replay,id=f-n0,netdev=n0,verify=on\n', ''),)), \
+        UNCHECKED, \
+        place('stuck', 'net-sent', recording.first('net-sent').number, 'n0')
+
+
+def refused(test, machine, *lines):
+    """The replay is not begun, and says what is different."""
+    recorded = faults.firmware(test)
+    faults.damage(test, recorded)
+    run = test.run(machine(recorded.machine_for(test)), 'replay')
+    run.finish(status=1)
+    for line in ('was made on another machine', *lines):
+        rr.check(line in run.stderr(),
+                 f'{run} does not say "{line}" but {run.stderr()!r}')
+    rr.check(not run.console(), 'the guest has run')
+
+
+def register_refusals():
+    for name, change, line in (
+            ('memory', {'memory_mib': 40},
+             f"ram: recorded as '{32 << 20} bytes', now '{40 << 20} bytes'"),
+            ('cpu-model', {'cpu': 'Nehalem,+rdrand'},
+             "cpu: recorded as 'qemu64-x86_64-cpu', "
+             "now 'Nehalem-x86_64-cpu'"),
+            ('shift', {'shift': '3'},
+             "icount.shift: recorded as 'auto', now '3'")):
+        def run(test, change=change, line=line):
+            refused(test, lambda m: dataclasses.replace(m, **change), line)
+        run.__doc__ = refused.__doc__
+        rr.scenario(f'other-machine/{name}/refused')(run)
+
+
+register_refusals()
+
+
+# --- what is not compared, is not reported ----------------------------------
+
+@rr.scenario('fault/sent/not-verified/ignored')
+def not_verified(test):
+    """With verify=off in the replay, what the guest sends is not compared:
+    a wrong checksum in the recording is no difference.
+    """
+    recorded = faults.firmware(test)
+    sent = recorded.recording.first('net-sent')
+    faults.damage(test, recorded, 'add', sent.number, 2, 1)
+    machine = dataclasses.replace(recorded.machine_for(test), verify='off')
+
+    run = test.replay(machine)
+
+    rr.check(not run.stderr(), f'{run} says {run.stderr()!r}')
+    difference = rr.first_difference(recorded.run.console(), run.console())
+    rr.check(difference is None, f'the replay differs: {difference}')
+
+
+@rr.scenario('fault/recorded-without-verify/replays')
+def recorded_without_verify(test):
+    """A recording that was made with verify=off has nothing of what the guest
+    sent, and replays, even with verify=on.
+    """
+    recorded = faults.firmware(test, 'off')
+    rr.check(not recorded.recording.of('net-sent', 'net-sent-data'),
+             'the recording has packets of the guest')
+    faults.damage(test, recorded)
+    for verify in 'off', 'on', 'full':
+        run = test.replay(dataclasses.replace(recorded.machine_for(test),
+                                              verify=verify), name=verify)
+        difference = rr.first_difference(recorded.run.console(),
+                                         run.console())
+        rr.check(difference is None, f'the replay differs: {difference}')
+
+
+# --- rrerror=stop -----------------------------------------------------------
+
+class Gdb:
+    """gdb's remote protocol, as far as these tests go."""
+
+    def __init__(self, port):
+        self.sock = socket.create_connection(('127.0.0.1', port),
+                                             rr.STEP_CEILING)
+
+    def ask(self, question):
+        total = sum(question.encode()) % 256
+        self.sock.sendall(f'${question}#{total:02x}'.encode())
+        answer = b''
+        while not re.search(rb'#[0-9a-f]{2}$', answer):
+            got = self.sock.recv(65536)
+            rr.check(got, 'the gdb stub has gone')
+            answer += got
+        self.sock.sendall(b'+')
+        return answer.partition(b'$')[2].rpartition(b'#')[0].decode()
+
+    def close(self):
+        self.sock.close()
+
+
+def register_address(text):
+    """CS:EIP of 'info registers', as one number."""
+    eip = re.search(r'[ER]IP=([0-9a-f]+)', text)
+    base = re.search(r'^CS =[0-9a-f]+ ([0-9a-f]+)', text, re.MULTILINE)
+    rr.check(eip and base, f'these are no registers: {text!r}')
+    return int(eip.group(1), 16) + int(base.group(1), 16)
+
+
+def stops(test, choose):
+    """With rrerror=stop the machine is paused where the fault was found.
+
+    Monitor and gdb answer, and show it as it was there.  It cannot be
+    continued.
+    """
+    recorded = faults.firmware(test)
+    words, expected = choose(recorded.recording)
+    recording = faults.damage(test, recorded, *words)
+    port = rr.free_port()
+
+    run = test.run(recorded.machine_for(test), 'replay',
+                   icount='rrerror=stop',
+                   extra=('-gdb', f'tcp:127.0.0.1:{port}'))
+    report = faults.wait_report(run)
+    report.expect(**expected)
+    run.qmp.event('STOP')
+    faults.check_place(report, recording)
+    faults.check_printed(report)
+
+    def is_there():
+        rr.check(run.qmp.status() == 'paused',
+                 f'the machine is {run.qmp.status()}, not paused')
+        now = run.qmp.command('query-replay')
+        rr.check((now['icount'], now['events']) ==
+                 (report.icount, report.event),
+                 f'the machine has gone on: {now}, the report is {report}')
+        text = run.qmp.command('human-monitor-command', **{
+            'command-line': 'info registers'})
+        rr.check(register_address(text) - report.pc in range(64),
+                 f'the machine is elsewhere: {text!r}, the report is '
+                 f'{report}')
+
+    is_there()
+    gdb = Gdb(port)
+    test.closing.append(gdb)
+    stopped, registers = gdb.ask('?'), gdb.ask('g')
+    rr.check(re.match('T|S', stopped), f'gdb is told {stopped!r}')
+    rr.check(re.fullmatch('[0-9a-fx]{500,}', registers),
+             f'gdb gets the registers {registers!r}')
+    run.qmp.command('cont')
+    rr.wait_for(lambda: 'cannot be continued' in run.stderr(),
+                'word that it cannot be continued')
+    rr.wait_for(lambda: run.qmp.status() == 'paused', 'pause')
+    is_there()
+    run.qmp.command('quit')
+    run.finish(status=1)
+
+
+def register_stops():
+    for name, choose in (('packet-differs', sent_checksum),
+                         ('packet-does-not-come', sent_missing),
+                         ('character-differs', more_bytes),
+                         ('exception-too-early', exception_missing),
+                         ('damaged', packet_to_unknown_adapter),
+                         ('cut', cut),
+                         ('end-without-shutdown', end_without_shutdown)):
+        def run(test, choose=choose):
+            stops(test, choose)
+        run.__doc__ = stops.__doc__
+        rr.scenario(f'rrerror-stop/{name}/paused-there')(run)
+
+
+register_stops()
+
+
+# --- a Linux guest ----------------------------------------------------------
+
+def upload_of(recording, adapter):
+    """The largest packet of the file that the guest was sent."""
+    return max(recording.of('async-net', adapter=adapter),
+               key=lambda event: len(event.data))
+
+
+def changed_upload(recording, adapter):
+    """The words that change a byte of the file, with right checksums; and
+    the event of that packet.
+    """
+    packet = upload_of(recording, adapter)
+    data = bytearray(packet.data)
+    data[-1] ^= 0x20
+    return faults.rewrite(packet, faults.with_checksum(data)), packet
+
+
+# What a packet with the file's SHA-256 has, at the least.  It is the first
+# answer that is so long.
+ANSWER_BYTES = faults.TCP + 20 + 65
+
+
+def answer_of(recording):
+    """The packet with the SHA-256 of the file that came through n0."""
+    return next(event for event in recording.of('net-sent-data')
+                if re.search(rb'[0-9a-f]{64}\n$', event.data))
+
+
+@fault('linux/file-changed/checksum', faults.served_linux)
+def file_changed(recording):
+    """A byte of a file that Linux received is another one.
+
+    The file's checksum, which Linux sends back, is the first that shows it.
+    """
+    words, packet = changed_upload(recording, 1)
+    answer = next(event for event in recording.of(
+        'net-sent', adapter=1, since=packet.number)
+        if event.numbers[1] >= ANSWER_BYTES)
+    return words, place('diverged', 'net-sent', answer.number, 'n1',
+                        rf"netdev 'n1', {answer.numbers[1]} bytes, differs: "
+                        r'its checksum')
+
+
+@fault('linux/file-changed/whole', faults.served_linux)
+def file_changed_full(recording):
+    """The same where packets were recorded whole: the report names the first
+    byte that must differ, which is the checksum of TCP.
+    """
+    words, packet = changed_upload(recording, 0)
+    answer = answer_of(recording)
+    upload = bytearray(faults.UPLOAD)
+    upload[upload.index(packet.data[-64:]) + 63] ^= 0x20
+    sent = faults.with_checksum(
+        answer.data[:-65] + faults.digest(upload) + b'\n')
+    at = faults.first_byte_that_differs(sent, answer.data)
+    return words, place('diverged', 'net-sent-data', answer.number, 'n0',
+                        rf'differs: byte {at} of {len(sent)} is '
+                        rf'0x{sent[at]:02x}, '
+                        rf'recorded as 0x{answer.data[at]:02x}')
+
+
+@fault('linux/packet-corrupt', faults.served_linux)
+def packet_corrupt(recording):
+    """A bit of a TCP segment is flipped, and its checksum is wrong: Linux
+    does not acknowledge it.
+    """
+    packet = upload_of(recording, 0)
+    acknowledged = recording.first('net-sent-data', adapter=0,
+                                   since=packet.number)
+    return ['flip', packet.number, 200, 3], by(packet.number, acknowledged)
+
+
+@fault('linux/packet-missing', faults.served_linux)
+def segment_missing(recording):
+    """A TCP segment is not there."""
+    packet = upload_of(recording, 1)
+    acknowledged = recording.first('net-sent', adapter=1, since=packet.number)
+    return ['drop', packet.number], by(packet.number, acknowledged)
+
+
+@fault('linux/packet-cut-short', faults.served_linux)
+def segment_cut_short(recording):
+    """A TCP segment has a byte less than it had."""
+    packet = upload_of(recording, 1)
+    acknowledged = recording.first('net-sent', adapter=1, since=packet.number)
+    return ['resize', packet.number, len(packet.data) - 1], \
+        by(packet.number, acknowledged)
+
+
+@fault('linux/packet-later', faults.served_linux)
+def segment_later(recording):
+    """A packet comes behind the interrupt that it has raised."""
+    for packet in recording.of('async-net'):
+        interrupt = recording.first('interrupt', since=packet.number)
+        sent = recording.of('net-sent', 'net-sent-data')
+        if interrupt.icount == packet.icount and \
+                not any(event.icount == packet.icount for event in sent):
+            return ['move', packet.number, interrupt.number + 1], \
+                place('stuck', 'interrupt', interrupt.number - 1, None,
+                      'nothing makes it')
+    raise rr.Failure('no packet has raised an interrupt')
+
+
+def other_linux(name):
+    """Register a test of a Linux guest that is not the recorded one."""
+    def register(function):
+        @rr.scenario(f'other-linux/{name}/reported')
+        def run(test):
+            recorded = faults.served_linux(test)
+            machine = faults.Changed(recorded.machine_for(test),
+                                     function(test))
+            first = recorded.recording.first('net-sent', 'net-sent-data')
+            faults.replay(test, recorded, machine=machine) \
+                .expect(**by(0, first))
+        run.__doc__ = function.__doc__
+        return function
+    return register
+
+
+def with_other_byte(test, name, at, byte):
+    """Copy a file of the guest, with the byte at @at changed by @byte();
+    return the change of the machine's arguments.
+    """
+    path = os.path.join(rr.GUEST, name)
+    content = bytearray(rr.read(path))
+    place_of = at(content)
+    content[place_of] = byte(content[place_of])
+    with open(test.path(name), 'wb') as file:
+        file.write(content)
+    return ((path, test.path(name)),)
+
+
+@other_linux('kernel')
+def other_kernel(test):
+    """The kernel has another byte: the end of a string."""
+    banner = b'Linux version 6.1'
+    return with_other_byte(test, 'vmlinux',
+                           lambda content: content.rindex(banner) + 6,
+                           lambda _: 0)
+
+
+@other_linux('initramfs')
+def other_initramfs(test):
+    """The compressed initramfs has another byte."""
+    return with_other_byte(test, 'initrd.gz', lambda content:
+                           len(content) // 2, lambda byte: byte ^ 1)
+
+
+@other_linux('command-line')
+def other_command_line(_):
+    """The kernel has another command line."""
+    return (('rcupdate.rcu_expedited=1', 'rcupdate.rcu_expedited=0'),)
+
+
+@other_linux('nic-property')
+def other_nic_property(_):
+    """The NIC delays its interrupts otherwise."""
+    return (('e1000,netdev=n0', 'e1000,netdev=n0,mitigation=off'),)

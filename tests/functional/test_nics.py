@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every NIC model that Linux has a driver for, alone in its machine.
+
+    guest                          QEMU                         this test
+    +--------------------+         +-----------------------+    +-----------+
+    | wget, ping, udhcpc |         |                       |    | HTTP      |
+    | Linux's own driver |-- NIC --| filter-replay - slirp |----| server on |
+    +--------------------+         | 10.0.2.2              |    | 127.0.0.1 |
+                                   +-----------------------+    +-----------+
+"""
+
+import rr
+
+FILE = rr.Payload(2_000_000)
+
+# The model, further options of the device, and the -icount shift.
+NICS = {
+    'virtio-net': rr.Nic('virtio-net-pci'),
+    'virtio-net-timer': rr.Nic('virtio-net-pci', device_options='tx=timer'),
+    'e1000': rr.Nic('e1000'),
+    'e1000e': rr.Nic('e1000e'),
+    'rtl8139': rr.Nic('rtl8139'),
+    'pcnet': rr.Nic('pcnet'),
+    'vmxnet3': rr.Nic('vmxnet3'),
+    'ne2k': rr.Nic('ne2k_pci'),
+    'tulip': rr.Nic('tulip'),
+    'i82559er': rr.Nic('i82559er'),
+}
+
+
+def replays_identically(test, nic, shift):
+    """The guest gets an address by DHCP, downloads a file, pings its gateway.
+
+    Then the server stops, and the replay of the recording writes the same
+    console, checksums, clocks and random numbers included, though nobody
+    answers any more.
+    """
+    server = test.server(FILE)
+    machine = rr.Machine(
+        nics=(nic,), shift=shift,
+        steps=('dhcp,eth0', 'get,' + server.url(FILE), 'ping,10.0.2.2,5'))
+
+    recorded = test.record(machine)
+    rr.check_downloads(recorded, FILE)
+    server.stop()
+    replayed = test.replay(machine)
+
+    rr.check_downloads(replayed, FILE)
+    test.compare(recorded, replayed, server)
+
+
+def register(name, nic, shift):
+    @rr.scenario(name)
+    def run(test):
+        replays_identically(test, nic, shift)
+    run.__doc__ = replays_identically.__doc__
+
+
+for model, device in NICS.items():
+    register(f'{model}/download/replays-identically', device, 'auto')
+for model in ('virtio-net', 'e1000'):
+    register(f'{model}/download-at-fixed-shift/replays-identically',
+             NICS[model], '4')
