@@ -10,15 +10,25 @@
  * sends: the packets come out of the recording, by the same way from the queue
  * on.  Without record or replay everything passes.
  *
+ * What the guest sends is taken at once, in record as in replay: when a slow
+ * netdev takes it is nothing that the guest may see.  Until then it waits in
+ * the netdev's queue, and what would make that too long is dropped.
+ *
  * Half a filter would record half of the traffic, so queue= and status= have
- * one possible value each, and the filter stays once it is in place.
+ * one possible value each, and the filter stays once it is in place.  A netdev
+ * that has none when a NIC is put on it gets one by itself.
  */
 
 #include "qemu/osdep.h"
 #include "net/filter.h"
+#include "net/hub.h"
 #include "net/net.h"
+#include "net/queue.h"
+#include "net/vhost_net.h"
 #include "qapi/error.h"
+#include "qapi/qapi-types-net.h"
 #include "qapi/visitor.h"
+#include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/module.h"
 #include "qom/object.h"
@@ -30,14 +40,25 @@
 #define TYPE_FILTER_REPLAY "filter-replay"
 OBJECT_DECLARE_SIMPLE_TYPE(FilterReplayState, FILTER_REPLAY)
 
+/* What begins the id of a filter that nobody asked for. */
+#define AUTOMATIC_PREFIX "replay-"
+
 struct FilterReplayState {
     NetFilterState parent_obj;
 
     /* From setup to cleanup; NULL without record or replay.  BQL. */
     ReplayNetState *rns;
 
+    /*
+     * Record: lengths of the packets that wait for the netdev, in the order
+     * in which it takes them.  BQL.
+     */
+    GQueue unsent;
+    size_t unsent_bytes;
+
     /* Set before setup. */
     FilterReplayVerify verify;
+    bool automatic;         /* made by replay_net_attach() */
 };
 
 /* --- The path of a packet ---------------------------------------------- */
@@ -61,14 +82,71 @@ static ssize_t filter_replay_take(FilterReplayState *s, unsigned flags,
     return len_bytes ?: -EINVAL;
 }
 
-static ssize_t filter_replay_sent(FilterReplayState *s,
-                                  const struct iovec *iov, int iovcnt)
+/* The filter-replay of a netdev, or NULL. */
+static FilterReplayState *filter_replay_of(NetClientState *nc)
+{
+    NetFilterState *nf;
+
+    QTAILQ_FOREACH(nf, &nc->filters, next) {
+        Object *s = object_dynamic_cast(OBJECT(nf), TYPE_FILTER_REPLAY);
+
+        if (s) {
+            return FILTER_REPLAY(s);
+        }
+    }
+    return NULL;
+}
+
+/* The netdev has taken, or lost, the first of the packets that waited. */
+static void filter_replay_unsent_done(NetClientState *sender, ssize_t ret)
+{
+    FilterReplayState *s = filter_replay_of(sender->peer);
+
+    s->unsent_bytes -= GPOINTER_TO_SIZE(g_queue_pop_head(&s->unsent));
+    replay_net_counters(s->rns)->unsent--;
+}
+
+/* Give a packet of the guest to the filters behind this one, and the netdev. */
+static void filter_replay_forward(FilterReplayState *s, NetClientState *sender,
+                                  unsigned flags, const struct iovec *iov,
+                                  int iovcnt, size_t len_bytes)
+{
+    NetFilterState *nf = NETFILTER(s);
+    ReplayNetCounters *counters = replay_net_counters(s->rns);
+
+    if (counters->unsent >= REPLAY_NET_QUEUE_MAX_PACKETS
+        || s->unsent_bytes + len_bytes > REPLAY_NET_QUEUE_MAX_BYTES) {
+        counters->unsent_dropped++;
+        trace_filter_replay_drop_unsent(nf->netdev_id, icount_get_raw(),
+                                        len_bytes);
+        warn_report_once("netdev '%s' does not take what the guest sends, and "
+                         "its queue is full: packets are dropped",
+                         nf->netdev_id);
+        return;
+    }
+    while ((nf = QTAILQ_PREV(nf, next))) {
+        if (qemu_netfilter_receive(nf, NET_FILTER_DIRECTION_RX, sender, flags,
+                                   iov, iovcnt, NULL)) {
+            return;
+        }
+    }
+    if (!qemu_net_queue_send_iov(sender->peer->incoming_queue, sender, flags,
+                                 iov, iovcnt, filter_replay_unsent_done)) {
+        g_queue_push_tail(&s->unsent, GSIZE_TO_POINTER(len_bytes));
+        s->unsent_bytes += len_bytes;
+        counters->unsent++;
+    }
+}
+
+static ssize_t filter_replay_sent(FilterReplayState *s, NetClientState *sender,
+                                  unsigned flags, const struct iovec *iov,
+                                  int iovcnt)
 {
     size_t len_bytes = iov_size(iov, iovcnt);
 
     replay_net_sent(s->rns, iov, iovcnt, len_bytes);
     if (replay_mode == REPLAY_MODE_RECORD) {
-        return 0;
+        filter_replay_forward(s, sender, flags, iov, iovcnt, len_bytes);
     }
     return len_bytes ?: -EINVAL;
 }
@@ -85,15 +163,41 @@ static ssize_t filter_replay_receive_iov(NetFilterState *nf,
         return 0;
     }
     return sender == nf->netdev ? filter_replay_take(s, flags, iov, iovcnt)
-                                : filter_replay_sent(s, iov, iovcnt);
+                                : filter_replay_sent(s, sender, flags, iov,
+                                                     iovcnt);
 }
 
 /* --- Setup ------------------------------------------------------------- */
 
+/*
+ * Says that the netdev has a filter already; one that nobody asked for makes
+ * room for one that somebody did.
+ */
+static bool filter_replay_check_other(NetFilterState *nf, Error **errp)
+{
+    FilterReplayState *other = filter_replay_of(nf->netdev);
+    g_autofree char *id = NULL;
+
+    if (!other || (other->automatic && replay_net_fixed())) {
+        /* If it is too late for any, the user reads that. */
+        return true;
+    }
+    id = g_strdup(object_get_canonical_path_component(OBJECT(other)));
+    if (other->automatic
+        && !(g_str_has_prefix(nf->position, "id=")
+             && g_str_equal(nf->position + strlen("id="), id))) {
+        object_unparent(OBJECT(other));
+        return true;
+    }
+    error_setg(errp, "netdev '%s' has a filter-replay already: '%s'",
+               nf->netdev_id, id);
+    error_append_hint(errp, "One on each netdev is enough; remove one of the "
+                      "two.\n");
+    return false;
+}
+
 static bool filter_replay_check(NetFilterState *nf, Error **errp)
 {
-    NetFilterState *other;
-
     if (nf->direction != NET_FILTER_DIRECTION_ALL) {
         error_setg(errp, "filter-replay on netdev '%s': queue=%s would leave "
                    "half of the traffic out of the recording", nf->netdev_id,
@@ -108,19 +212,7 @@ static bool filter_replay_check(NetFilterState *nf, Error **errp)
                           "the filter passes everything anyway.\n");
         return false;
     }
-    QTAILQ_FOREACH(other, &nf->netdev->filters, next) {
-        if (object_dynamic_cast(OBJECT(other), TYPE_FILTER_REPLAY)) {
-            g_autofree char *id =
-                g_strdup(object_get_canonical_path_component(OBJECT(other)));
-
-            error_setg(errp, "netdev '%s' has a filter-replay already: '%s'",
-                       nf->netdev_id, id);
-            error_append_hint(errp, "One on each netdev is enough; remove one "
-                              "of the two.\n");
-            return false;
-        }
-    }
-    return true;
+    return filter_replay_check_other(nf, errp);
 }
 
 static void filter_replay_setup(NetFilterState *nf, Error **errp)
@@ -153,6 +245,90 @@ static bool filter_replay_check_delete(UserCreatable *uc, Error **errp)
     return false;
 }
 
+/* --- NICs that nobody gave a filter ------------------------------------- */
+
+/*
+ * Is everything that comes to this port of a hub recorded, because each netdev
+ * on the hub has a filter?  What NICs on a hub send each other needs none.
+ */
+static bool filter_replay_covers_hub(NetClientState *port)
+{
+    NetClientState *ncs[MAX_QUEUE_NUM];
+    int hub_id, id, n, i;
+
+    if (port->info->type != NET_CLIENT_DRIVER_HUBPORT
+        || net_hub_id_for_client(port, &hub_id) < 0) {
+        return false;
+    }
+    n = qemu_find_net_clients_except(NULL, ncs, NET_CLIENT_DRIVER_NIC,
+                                     ARRAY_SIZE(ncs));
+    for (i = 0; i < MIN(n, (int)ARRAY_SIZE(ncs)); i++) {
+        if (ncs[i]->info->type != NET_CLIENT_DRIVER_HUBPORT
+            && net_hub_id_for_client(ncs[i], &id) == 0 && id == hub_id
+            && !filter_replay_of(ncs[i])) {
+            return false;
+        }
+    }
+    return n <= (int)ARRAY_SIZE(ncs);
+}
+
+/* Says that what a netdev brings would not come to its filters. */
+static bool filter_replay_check_bypass(NetClientState *nc, int queues,
+                                       Error **errp)
+{
+    const char *why = NULL;
+
+    if (queues > 1) {
+        why = "has more than one queue";
+    } else if (nc->info->type == NET_CLIENT_DRIVER_VHOST_USER
+               || nc->info->type == NET_CLIENT_DRIVER_VHOST_VDPA) {
+        why = "gives packets to the guest without QEMU";
+    } else if (get_vhost_net(nc)) {
+        why = "gives packets to the guest without QEMU (vhost=on)";
+    }
+    if (!why) {
+        return true;
+    }
+    error_setg(errp, "netdev '%s' of type %s %s: nothing could be recorded or "
+               "replayed", nc->name, NetClientDriver_str(nc->info->type), why);
+    error_append_hint(errp, "Use a netdev without vhost, with one queue.\n");
+    return false;
+}
+
+bool replay_net_attach(NetClientState **ncs, int queues, Error **errp)
+{
+    NetClientState *nc = ncs[0];
+    g_autofree char *name = NULL;
+    g_autofree char *id = NULL;
+    Object *filter;
+
+    if (replay_mode == REPLAY_MODE_NONE) {
+        return true;
+    }
+    if (!filter_replay_check_bypass(nc, queues, errp)) {
+        return false;
+    }
+    if (filter_replay_of(nc) || filter_replay_covers_hub(nc)) {
+        return true;
+    }
+    name = replay_net_name(nc->name);
+    id = g_strconcat(AUTOMATIC_PREFIX, name, NULL);
+    filter = object_new(TYPE_FILTER_REPLAY);
+    FILTER_REPLAY(filter)->automatic = true;
+    object_property_set_str(filter, "netdev", nc->name, &error_abort);
+    if (!object_property_try_add_child(object_get_objects_root(), id, filter,
+                                       errp)) {
+        object_unref(filter);
+        return false;
+    }
+    object_unref(filter);
+    if (!user_creatable_complete(USER_CREATABLE(filter), errp)) {
+        object_unparent(filter);
+        return false;
+    }
+    return true;
+}
+
 /* --- Properties -------------------------------------------------------- */
 
 /* A counter of the adapter; @opaque is its offset in ReplayNetCounters. */
@@ -168,6 +344,11 @@ static void filter_replay_get_counter(Object *obj, Visitor *v,
                               + GPOINTER_TO_SIZE(opaque));
     }
     visit_type_uint64(v, name, &value, errp);
+}
+
+static bool filter_replay_get_automatic(Object *obj, Error **errp)
+{
+    return FILTER_REPLAY(obj)->automatic;
 }
 
 static int filter_replay_get_verify(Object *obj, Error **errp)
@@ -210,6 +391,10 @@ static void filter_replay_class_init(ObjectClass *oc, void *data)
         COUNTER("muted", muted,
                 "packets from outside that a replay ignored"),
         COUNTER("pending", pending, "packets from outside in the queue"),
+        COUNTER("unsent", unsent,
+                "packets of the guest that wait for the netdev"),
+        COUNTER("unsent-dropped", unsent_dropped,
+                "packets of the guest that the netdev did not take in time"),
 #undef COUNTER
     };
     NetFilterClass *nfc = NETFILTER_CLASS(oc);
@@ -229,6 +414,10 @@ static void filter_replay_class_init(ObjectClass *oc, void *data)
     object_class_property_set_description(oc, "verify",
         "what to record of the packets that the guest sends, and to compare "
         "in a replay: on (length and checksum), full (all bytes), off");
+    object_class_property_add_bool(oc, "automatic",
+                                   filter_replay_get_automatic, NULL);
+    object_class_property_set_description(oc, "automatic",
+        "whether it is there because a NIC was put on a netdev without one");
 
     for (i = 0; i < ARRAY_SIZE(counters); i++) {
         object_class_property_add(oc, counters[i].name, "uint64",
@@ -242,6 +431,12 @@ static void filter_replay_class_init(ObjectClass *oc, void *data)
 static void filter_replay_instance_init(Object *obj)
 {
     FILTER_REPLAY(obj)->verify = FILTER_REPLAY_VERIFY_ON;
+    g_queue_init(&FILTER_REPLAY(obj)->unsent);
+}
+
+static void filter_replay_instance_finalize(Object *obj)
+{
+    g_queue_clear(&FILTER_REPLAY(obj)->unsent);
 }
 
 static const TypeInfo filter_replay_info = {
@@ -249,6 +444,7 @@ static const TypeInfo filter_replay_info = {
     .parent = TYPE_NETFILTER,
     .instance_size = sizeof(FilterReplayState),
     .instance_init = filter_replay_instance_init,
+    .instance_finalize = filter_replay_instance_finalize,
     .class_init = filter_replay_class_init,
 };
 

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Audio: how much the back end played, and the samples that came in.  A
- * sample is two 64-bit numbers, left and right, little-endian.
+ * sample is two 64-bit numbers, left and right, little-endian.  Of samples
+ * that do not fit into one event the guest is given what does.
  */
 
 #include "qemu/osdep.h"
@@ -12,6 +13,7 @@
 #include "replay-internal.h"
 
 #define SAMPLE_BYTES    (2 * sizeof(uint64_t))
+#define SAMPLES_MAX     (REPLAY_LOG_DATA_MAX_BYTES / SAMPLE_BYTES)
 
 void replay_audio_out(size_t *played)
 {
@@ -84,6 +86,12 @@ void replay_audio_in(size_t *recorded, void *samples, size_t *wpos, size_t size)
     if (replay_mode == REPLAY_MODE_RECORD) {
         g_assert(replay_mutex_locked());
         replay_save_instructions();
+        if (*recorded > SAMPLES_MAX) {
+            size_t left_out = *recorded - SAMPLES_MAX;
+
+            *wpos = (*wpos + size - left_out) % size;
+            *recorded = SAMPLES_MAX;
+        }
         replay_audio_save(*recorded, samples, *wpos, size);
     } else if (replay_mode == REPLAY_MODE_PLAY) {
         g_assert(replay_mutex_locked());

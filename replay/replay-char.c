@@ -15,6 +15,7 @@
 typedef struct ReplayCharRead {
     ReplayEvent ev;
     uint64_t id;            /* index in @devices */
+    uint64_t frontend;      /* CHAR_MUX */
     size_t len_bytes;
     uint8_t data[];
 } ReplayCharRead;
@@ -47,50 +48,77 @@ void replay_char_describe(ReplayLogDescription *d)
 
 /* --- Bytes that come in ------------------------------------------------ */
 
-static ReplayEvent *replay_char_read_new(uint64_t id, const uint8_t *buf,
+static ReplayEvent *replay_char_read_new(ReplayLogEventKind kind, uint64_t id,
+                                         uint64_t frontend, const uint8_t *buf,
                                          size_t len_bytes)
 {
     ReplayCharRead *s = g_malloc(sizeof(*s) + len_bytes);
 
-    s->ev.kind = REPLAY_EV_ASYNC_CHAR_READ;
+    s->ev.kind = kind;
     s->id = id;
+    s->frontend = frontend;
     s->len_bytes = len_bytes;
     memcpy(s->data, buf, len_bytes);
     return &s->ev;
 }
 
-void replay_chr_be_write(Chardev *s, const uint8_t *buf, int len)
+static uint64_t replay_char_id(const Chardev *s)
 {
     guint i;
 
     for (i = 0; devices && i < devices->len; i++) {
         if (g_ptr_array_index(devices, i) == s) {
-            replay_queue_event(replay_char_read_new(i, buf, len));
-            return;
+            return i;
         }
     }
     /* qemu_chr_replay() is set by the one who registers. */
     g_assert_not_reached();
 }
 
+void replay_chr_be_write(Chardev *s, const uint8_t *buf, int len)
+{
+    replay_queue_event(replay_char_read_new(REPLAY_EV_ASYNC_CHAR_READ,
+                                            replay_char_id(s), 0, buf, len));
+}
+
+void replay_chr_mux_be_write(Chardev *s, int frontend, const uint8_t *buf,
+                             int len)
+{
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        replay_queue_event(replay_char_read_new(REPLAY_EV_ASYNC_CHAR_MUX,
+                                                replay_char_id(s), frontend,
+                                                buf, len));
+    }
+}
+
 static bool replay_char_read_save(const ReplayEvent *ev)
 {
     const ReplayCharRead *s = container_of(ev, ReplayCharRead, ev);
+    const uint64_t num[] = { s->id, s->frontend };
 
-    replay_put(REPLAY_EV_ASYNC_CHAR_READ, &s->id, s->data, s->len_bytes);
+    replay_put(ev->kind, num, s->data, s->len_bytes);
     return true;
 }
 
 static ReplayEvent *replay_char_read_load(const ReplayLogEvent *logged,
                                           Error **errp)
 {
-    if (!devices || logged->num[0] >= devices->len) {
+    bool mux = logged->kind == REPLAY_EV_ASYNC_CHAR_MUX;
+    uint64_t id = logged->num[0];
+    uint64_t frontend = mux ? logged->num[1] : 0;
+
+    if (!devices || id >= devices->len) {
         error_setg(errp, "bytes are for character device number %" PRIu64
-                   ", and there are %u", logged->num[0],
-                   devices ? devices->len : 0);
+                   ", and there are %u", id, devices ? devices->len : 0);
         return NULL;
     }
-    return replay_char_read_new(logged->num[0], logged->data,
+    if (mux && !qemu_chr_mux_has(g_ptr_array_index(devices, id), frontend)) {
+        error_setg(errp, "bytes are for front end number %" PRIu64 " of "
+                   "character device number %" PRIu64 ", which is not there",
+                   frontend, id);
+        return NULL;
+    }
+    return replay_char_read_new(logged->kind, id, frontend, logged->data,
                                 logged->len_bytes);
 }
 
@@ -106,6 +134,20 @@ const ReplayEventOps replay_char_read_ops = {
     .save = replay_char_read_save,
     .load = replay_char_read_load,
     .run = replay_char_read_run,
+};
+
+static void replay_char_mux_run(ReplayEvent *ev)
+{
+    g_autofree ReplayCharRead *s = container_of(ev, ReplayCharRead, ev);
+
+    qemu_chr_mux_be_write(g_ptr_array_index(devices, s->id), s->frontend,
+                          s->data, s->len_bytes);
+}
+
+const ReplayEventOps replay_char_mux_ops = {
+    .save = replay_char_read_save,
+    .load = replay_char_read_load,
+    .run = replay_char_mux_run,
 };
 
 /* --- Results of writes and reads --------------------------------------- */
@@ -164,6 +206,9 @@ int replay_char_read_all_load(uint8_t *buf, int len)
     res = ev->len_bytes;
     memcpy(buf, ev->data, res);
     replay_finish_event();
+    if (res == REPLAY_LOG_DATA_MAX_BYTES && len > res) {
+        return res + replay_char_read_all_load(buf + res, len - res);
+    }
     return res;
 }
 
@@ -179,5 +224,12 @@ void replay_char_read_all_save_buf(uint8_t *buf, int offset)
 {
     g_assert(replay_mutex_locked());
     replay_save_instructions();
+    /* One that is full is followed by another. */
+    while (offset >= REPLAY_LOG_DATA_MAX_BYTES) {
+        replay_put(REPLAY_EV_CHAR_READ_ALL, NULL, buf,
+                   REPLAY_LOG_DATA_MAX_BYTES);
+        buf += REPLAY_LOG_DATA_MAX_BYTES;
+        offset -= REPLAY_LOG_DATA_MAX_BYTES;
+    }
     replay_put(REPLAY_EV_CHAR_READ_ALL, NULL, buf, offset);
 }

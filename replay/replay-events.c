@@ -23,7 +23,7 @@
 #include "replay-internal.h"
 
 #define FIRST_KIND      REPLAY_EV_ASYNC_BH
-#define LAST_KIND       REPLAY_EV_ASYNC_NET
+#define LAST_KIND       REPLAY_EV_ASYNC_CHAR_MUX
 
 /* A bottom half of any sort: they differ in who calls them. */
 typedef struct ReplayBHEvent {
@@ -89,27 +89,43 @@ static void replay_queue_bh(ReplayLogEventKind kind, uint64_t id, QEMUBH *bh,
     replay_queue_event(&s->ev);
 }
 
+/* The event that will call @bh, or NULL. */
+static ReplayEvent *replay_find_bh(const QEMUBH *bh)
+{
+    ReplayEvent *ev;
+
+    QTAILQ_FOREACH(ev, &queue, node) {
+        if ((ev->kind == REPLAY_EV_ASYNC_BH
+             || ev->kind == REPLAY_EV_ASYNC_BLOCK)
+            && container_of(ev, ReplayBHEvent, ev)->bh == bh) {
+            return ev;
+        }
+    }
+    return NULL;
+}
+
 void replay_bh_schedule_event(QEMUBH *bh)
 {
-    if (enabled) {
+    if (!enabled) {
+        qemu_bh_schedule(bh);
+    } else if (!replay_find_bh(bh)) {
         replay_queue_bh(REPLAY_EV_ASYNC_BH, replay_get_current_icount(),
                         bh, NULL, NULL);
-    } else {
-        qemu_bh_schedule(bh);
     }
 }
 
-void replay_bh_cancel_event(QEMUBH *bh)
+void replay_bh_forget_event(QEMUBH *bh)
 {
-    ReplayEvent *ev, *next;
+    ReplayEvent *ev;
 
-    qemu_bh_cancel(bh);
-    QTAILQ_FOREACH_SAFE(ev, &queue, node, next) {
-        if (ev->kind == REPLAY_EV_ASYNC_BH
-            && container_of(ev, ReplayBHEvent, ev)->bh == bh) {
-            QTAILQ_REMOVE(&queue, ev, node);
-            g_free(container_of(ev, ReplayBHEvent, ev));
-        }
+    if (!enabled || !replay_mutex_locked()) {
+        /* Whoever schedules events holds the mutex: this is another's. */
+        return;
+    }
+    ev = replay_find_bh(bh);
+    if (ev) {
+        QTAILQ_REMOVE(&queue, ev, node);
+        g_free(container_of(ev, ReplayBHEvent, ev));
     }
 }
 
@@ -150,6 +166,8 @@ static const ReplayEventOps *replay_event_ops(ReplayLogEventKind kind)
         [REPLAY_EV_ASYNC_INPUT_SYNC - FIRST_KIND] = &replay_input_sync_ops,
         [REPLAY_EV_ASYNC_CHAR_READ - FIRST_KIND] = &replay_char_read_ops,
         [REPLAY_EV_ASYNC_NET - FIRST_KIND] = &replay_net_ops,
+        [REPLAY_EV_ASYNC_NET_LINK - FIRST_KIND] = &replay_net_link_ops,
+        [REPLAY_EV_ASYNC_CHAR_MUX - FIRST_KIND] = &replay_char_mux_ops,
     };
 
     return ops[kind - FIRST_KIND];
@@ -162,13 +180,19 @@ static void replay_run_event(ReplayEvent *ev)
 
 void replay_queue_event(ReplayEvent *ev)
 {
+    bool first;
+
     if (!enabled) {
         replay_run_event(ev);
         return;
     }
     g_assert(replay_mutex_locked());
+    first = QTAILQ_EMPTY(&queue);
     QTAILQ_INSERT_TAIL(&queue, ev, node);
-    replay_wake_vcpu();
+    if (first) {
+        /* For those behind it, it is on its way already. */
+        replay_wake_vcpu();
+    }
 }
 
 bool replay_has_events(void)

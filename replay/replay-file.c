@@ -124,9 +124,9 @@ static void replay_fetch_event(void)
         }
         return;
     case REPLAY_LOG_END:
-        /* The shutdown in front of it is on its way to the main loop. */
         error_free(err);
         replay_report_end();
+        replay_end_reached();
         return;
     case REPLAY_LOG_DAMAGED:
         replay_fail_err(REPLAY_END_REASON_DAMAGED,
@@ -160,6 +160,20 @@ bool replay_file_seek(const ReplayLogPos *pos, Error **errp)
     replay_clear_failure();
     replay_fetch_event();
     return true;
+}
+
+void replay_file_explain_machine(void)
+{
+    Error *err = NULL;
+
+    if (file.reader) {
+        g_autoptr(ReplayLogDescription) now = replay_machine_describe();
+
+        if (!replay_machine_check(replay_log_reader_description(file.reader),
+                                  now, &err)) {
+            error_report_err(err);
+        }
+    }
 }
 
 static bool replay_file_begin_replay(Error **errp)
@@ -230,6 +244,11 @@ const ReplayLogInfo *replay_file_info(void)
     return &file.info;
 }
 
+uint64_t replay_file_read_bytes(void)
+{
+    return file.reader ? replay_log_reader_bytes(file.reader) : 0;
+}
+
 ReplayLogStats replay_file_stats(void)
 {
     return file.writer ? replay_log_writer_stats(file.writer)
@@ -248,21 +267,23 @@ ReplayLogPos replay_file_pos(void)
 }
 
 /*
- * The guest has ended the machine by itself, where the recording has the
- * request to shut down: is what follows whole, too?
+ * The guest has ended the machine by itself.  Its recorder needed a moment to
+ * hear of that, so a little may follow; is all of it whole, up to the end?
  */
 static bool replay_file_check_end(Error **errp)
 {
     ReplayLogStatus status;
     Error *err = NULL;
 
-    if (!file.reader || replay_has_failed()
-        || replay_state.next.kind != REPLAY_EV_SHUTDOWN) {
-        return true;
-    }
-    status = replay_log_read_event(file.reader, &replay_state.next, &err);
+    do {
+        if (replay_state.next.kind != REPLAY_EV_NONE) {
+            replay_remember_event(&replay_state.next);
+        }
+        replay_state.pos = replay_log_reader_pos(file.reader);
+        status = replay_log_read_event(file.reader, &replay_state.next, &err);
+    } while (status == REPLAY_LOG_OK);
     replay_state.next.kind = REPLAY_EV_NONE;
-    if (status == REPLAY_LOG_OK || status == REPLAY_LOG_END) {
+    if (status == REPLAY_LOG_END) {
         error_free(err);
         replay_report_end();
         return true;
@@ -271,10 +292,14 @@ static bool replay_file_check_end(Error **errp)
     return false;
 }
 
-bool replay_file_close(Error **errp)
+bool replay_file_close(bool guest_ended, Error **errp)
 {
     ReplayLogWriter *writer = g_steal_pointer(&file.writer);
-    bool ok = replay_file_check_end(errp);
+    bool ok = true;
+
+    if (file.reader && guest_ended && !replay_has_failed()) {
+        ok = replay_file_check_end(errp);
+    }
 
     if (file.age_timer) {
         timer_free(g_steal_pointer(&file.age_timer));

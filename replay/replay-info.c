@@ -23,6 +23,7 @@ static struct {
     int64_t interval_ns;
     int64_t started_ns;         /* of the host */
     uint64_t started_icount;
+    int64_t started_clock_ns;   /* of the recorder, REPLAY_CLOCK_VIRTUAL_RT */
     bool rewrite;               /* stderr is a terminal */
 } progress;
 
@@ -59,6 +60,8 @@ static void replay_query_replayed(ReplayInfo *info)
     info->events = replay_state.pos.event;
     info->has_packets = true;
     info->packets = replay_state.pos.packet;
+    info->has_read_bytes = true;
+    info->read_bytes = replay_file_read_bytes();
     info->has_stored_bytes = true;
     info->stored_bytes = recording->file_bytes;
     info->has_raw_bytes = true;
@@ -124,7 +127,13 @@ void hmp_info_replay(Monitor *mon, const QDict *qdict)
                        info->complete ? "" : " (the recording is cut)");
     }
     monitor_printf(mon, "\nthe file has %" PRId64 " bytes for %" PRId64
-                   " bytes of events\n", info->stored_bytes, info->raw_bytes);
+                   " bytes of events (%.2f)", info->stored_bytes,
+                   info->raw_bytes, info->ratio);
+    if (info->has_read_bytes) {
+        monitor_printf(mon, ", %" PRId64 " of them were read",
+                       info->read_bytes);
+    }
+    monitor_printf(mon, "\n");
     for (item = info->adapters; item; item = item->next) {
         const ReplayAdapterInfo *a = item->value;
 
@@ -135,9 +144,10 @@ void hmp_info_replay(Monitor *mon, const QDict *qdict)
                        a->sent_packets, a->sent_bytes);
         monitor_printf(mon, "  verified %" PRId64 ", mismatched %" PRId64
                        ", unverified %" PRId64 ", pending %" PRId64
-                       ", dropped %" PRId64 ", muted %" PRId64 "\n",
+                       ", dropped %" PRId64 ", muted %" PRId64 ", unsent %"
+                       PRId64 ", of these dropped %" PRId64 "\n",
                        a->verified, a->mismatched, a->unverified, a->pending,
-                       a->dropped, a->muted);
+                       a->dropped, a->muted, a->unsent, a->unsent_dropped);
     }
 }
 
@@ -161,8 +171,8 @@ static void replay_progress_print(void)
         uint64_t total = replay_file_info()->icount;
         uint64_t done = icount - progress.started_icount;
         double recorded_seconds =
-            (double)replay_state.cached_clock[REPLAY_CLOCK_VIRTUAL_RT]
-            / NANOSECONDS_PER_SECOND;
+            (double)(replay_state.cached_clock[REPLAY_CLOCK_VIRTUAL_RT]
+                     - progress.started_clock_ns) / NANOSECONDS_PER_SECOND;
 
         fprintf(stderr, "replaying: %.1f %%, icount %" PRIu64 " of %" PRIu64
                 ", %.0f s", replay_percent(), icount, total, seconds);
@@ -191,14 +201,21 @@ static void replay_progress_tick(void *opaque)
                                  + progress.interval_ns);
 }
 
+void replay_progress_restart(void)
+{
+    progress.started_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    progress.started_icount = replay_state.current_icount;
+    progress.started_clock_ns =
+        replay_state.cached_clock[REPLAY_CLOCK_VIRTUAL_RT];
+}
+
 void replay_progress_start(unsigned seconds)
 {
     if (!seconds) {
         return;
     }
     progress.interval_ns = seconds * NANOSECONDS_PER_SECOND;
-    progress.started_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    progress.started_icount = replay_state.current_icount;
+    replay_progress_restart();
     progress.rewrite = isatty(STDERR_FILENO);
     progress.timer = timer_new_ns(QEMU_CLOCK_REALTIME, replay_progress_tick,
                                   NULL);

@@ -91,6 +91,9 @@ bool replay_file_stops_on_error(void);
  */
 bool replay_file_begin(Error **errp);
 
+/* Replay: say how the machine differs from the recorded one, if it does. */
+void replay_file_explain_machine(void);
+
 /* Record: try again to write what could not be written.  Else nothing. */
 void replay_file_retry(void);
 
@@ -106,11 +109,13 @@ bool replay_file_seek(const ReplayLogPos *pos, Error **errp);
 
 /**
  * replay_file_close: end the recording and close it
+ * @guest_ended: replay: the guest has ended the machine, where it did that
+ *               while it was recorded
  *
  * Returns: true; false with @errp set if it lacks its end: it could not be
  * written, or, in a replay that came so far, not read.
  */
-bool replay_file_close(Error **errp);
+bool replay_file_close(bool guest_ended, Error **errp);
 
 /**
  * replay_put: record an event
@@ -142,6 +147,9 @@ static inline void replay_put2(ReplayLogEventKind kind, uint64_t a, uint64_t b)
 
 /* What is known of a recording from its headers; zeros while recording. */
 const ReplayLogInfo *replay_file_info(void);
+
+/* Replay: bytes of the file up to the end of the chunk that is replayed. */
+uint64_t replay_file_read_bytes(void);
 
 /* What was written (record) so far. */
 ReplayLogStats replay_file_stats(void);
@@ -184,6 +192,9 @@ void replay_report_end(void);
 /* Returns: whether the replay has failed. */
 bool replay_has_failed(void);
 
+/* The machine cannot go on, and that was said: there is no next event. */
+void replay_set_failed(void);
+
 /* Forget about it: another place of the recording was loaded. */
 void replay_clear_failure(void);
 
@@ -206,11 +217,23 @@ void replay_vcpu_round(void);
 /**
  * replay_next_event_is: is @kind what comes next?
  *
- * Requests to shut down that come first are carried out on the way.
+ * Requests of the host to shut down that come first are noted on the way.
  */
 bool replay_next_event_is(ReplayLogEventKind kind);
 
-/* Returns: whether the machine is stopped, after it has run. */
+/* Replay: the recording has ended: what ended its recorder ends us. */
+void replay_end_reached(void);
+
+/* Returns: whether a machine that is recorded or replayed has run. */
+bool replay_has_begun(void);
+
+/*
+ * Returns: whether time goes on for the guest: it runs, or has suspended
+ * itself and waits for its clock to wake it.
+ */
+bool replay_machine_is_live(void);
+
+/* Returns: for the main loop, whether such a machine is stopped. */
 bool replay_is_stopped(void);
 
 /* Bring current_icount to @icount; record or consume what lies between. */
@@ -247,7 +270,9 @@ typedef struct ReplayEventOps {
 extern const ReplayEventOps replay_input_ops;
 extern const ReplayEventOps replay_input_sync_ops;
 extern const ReplayEventOps replay_char_read_ops;
+extern const ReplayEventOps replay_char_mux_ops;
 extern const ReplayEventOps replay_net_ops;
+extern const ReplayEventOps replay_net_link_ops;
 
 /**
  * replay_queue_event: an asynchronous event has come up
@@ -310,6 +335,9 @@ bool replay_machine_check(const ReplayLogDescription *recorded,
 /* rrprogress=@seconds: a line on stderr each so many seconds of the host. */
 void replay_progress_start(unsigned seconds);
 void replay_progress_stop(void);
+
+/* The replay goes on from another place. */
+void replay_progress_restart(void);
 
 /* --- replay-snapshot.c ------------------------------------------------- */
 

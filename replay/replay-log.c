@@ -108,6 +108,8 @@ static const char *const replay_log_names[REPLAY_LOG_KINDS] = {
     [REPLAY_EV_ASYNC_CHAR_READ] = "async-char-read",
     [REPLAY_EV_ASYNC_BLOCK] = "async-block",
     [REPLAY_EV_ASYNC_NET] = "async-net",
+    [REPLAY_EV_ASYNC_NET_LINK] = "async-net-link",
+    [REPLAY_EV_ASYNC_CHAR_MUX] = "async-char-mux",
     [REPLAY_EV_SHUTDOWN] = "shutdown",
     [REPLAY_EV_CHAR_WRITE] = "char-write",
     [REPLAY_EV_CHAR_READ_ALL] = "char-read-all",
@@ -1131,7 +1133,7 @@ bool replay_log_writer_describe(ReplayLogWriter *w,
     replay_log_header_save(out->data, &w->uuid);
     replay_log_chunk_save(out->data + REPLAY_LOG_HEADER_BYTES, &c);
 
-    if (ftruncate(w->fd, 0) < 0) {
+    if (ftruncate(w->fd, 0) < 0 || fchmod(w->fd, 0600) < 0) {
         error_setg_errno(errp, errno, "cannot empty '%s'", w->path);
         return false;
     }
@@ -1601,6 +1603,11 @@ static ReplayLogStatus replay_log_peek(const ReplayLogReader *r,
         return replay_log_bad(r, seq, offset, errp, "it is not deflated, but "
                               "claims %" PRIu32 " bytes and %" PRIu32,
                               c->stored_bytes, c->raw_bytes);
+    }
+    if (c->kind == REPLAY_LOG_CHUNK_END &&
+        (c->flags & REPLAY_LOG_CHUNK_DEFLATED)) {
+        return replay_log_bad(r, seq, offset, errp, "it is the end, and is "
+                              "deflated");
     }
     if (c->icount > INT64_MAX) {
         return replay_log_bad(r, seq, offset, errp, "instruction %" PRIu64
@@ -2135,6 +2142,11 @@ no_place:
                    pos->offset_bytes, pos->chunk);
     }
     return false;
+}
+
+uint64_t replay_log_reader_bytes(const ReplayLogReader *r)
+{
+    return r->next_offset;
 }
 
 bool replay_log_reader_seek(ReplayLogReader *r, const ReplayLogPos *pos,

@@ -57,6 +57,8 @@
     E(ASYNC_CHAR_READ,        0x14, "ub")   /* character device, bytes */ \
     E(ASYNC_BLOCK,            0x15, "u")    /* request id */             \
     E(ASYNC_NET,              0x16, "uub")  /* adapter, flags, packet */ \
+    E(ASYNC_NET_LINK,         0x17, "ub")   /* up, name of the client */ \
+    E(ASYNC_CHAR_MUX,         0x18, "uub")  /* device, front end, bytes */ \
     E(SHUTDOWN,               0x20, "u")    /* ShutdownCause */          \
     E(CHAR_WRITE,             0x28, "ss")   /* result, offset */         \
     E(CHAR_READ_ALL,          0x29, "b")    /* bytes */                  \
@@ -319,6 +321,9 @@ ReplayLogStatus replay_log_read_event(ReplayLogReader *r, ReplayLogEvent *ev,
 
 /* Returns: where the next event stands (that read_event will return). */
 ReplayLogPos replay_log_reader_pos(const ReplayLogReader *r);
+
+/* Returns: how many bytes of the file come before what was not yet read. */
+uint64_t replay_log_reader_bytes(const ReplayLogReader *r);
 
 /**
  * replay_log_reader_seek: go to a place that a writer or reader gave

@@ -137,9 +137,7 @@ bool replay_machine_check(const ReplayLogDescription *recorded,
     error_setg(errp, "the recording '%s' was made on another machine",
                replay_get_filename());
     error_append_hint(errp, "%sReplay with the command line of the recording, "
-                      "with only rr=record changed to rr=replay. An adapter "
-                      "is a filter-replay: adapter.ID needs -object "
-                      "filter-replay,id=...,netdev=ID and the NIC that it was "
-                      "recorded with.\n", differences->str);
+                      "with only rr=record changed to rr=replay. adapter.ID is "
+                      "the netdev ID with its NIC.\n", differences->str);
     return false;
 }

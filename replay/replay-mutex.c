@@ -72,3 +72,12 @@ void replay_mutex_unlock(void)
         }
     }
 }
+
+bool replay_mutex_release(void)
+{
+    if (!held) {
+        return false;
+    }
+    replay_mutex_unlock();
+    return true;
+}

@@ -38,7 +38,7 @@ QEMU_BUILD_BUG_ON(REPLAY_NET_PACKET_MAX_BYTES > REPLAY_LOG_DATA_MAX_BYTES);
 #define INFO_KEY        "info." ADAPTER_KEY
 
 struct ReplayNetState {
-    char *netdev_id;
+    char *netdev_id;                    /* of replay_net_name() */
     FilterReplayVerify verify;         /* as its filter says */
     /* Valid once the set is fixed. */
     unsigned id_in_log;
@@ -77,17 +77,25 @@ static void replay_net_free_adapter(gpointer opaque)
 }
 
 /* Returns: an adapter without a filter, owned by @net. */
-static ReplayNetState *replay_net_new_adapter(const char *netdev_id)
+static ReplayNetState *replay_net_new_adapter(const char *name)
 {
     ReplayNetState *rns = g_new0(ReplayNetState, 1);
 
     if (!net.adapters) {
         net.adapters = g_ptr_array_new_with_free_func(replay_net_free_adapter);
     }
-    rns->netdev_id = g_strdup(netdev_id);
+    rns->netdev_id = g_strdup(name);
     rns->id_in_log = UINT_MAX;
     g_ptr_array_add(net.adapters, rns);
     return rns;
+}
+
+char *replay_net_name(const char *netdev_id)
+{
+    /* What id_generate() makes: '#', subsystem, count, two random digits. */
+    return *netdev_id == '#'
+           ? g_strndup(netdev_id, strlen(netdev_id) - strlen("00"))
+           : g_strdup(netdev_id);
 }
 
 bool replay_net_fixed(void)
@@ -98,6 +106,7 @@ bool replay_net_fixed(void)
 ReplayNetState *replay_register_net(NetFilterState *nfs,
                                     FilterReplayVerify verify, Error **errp)
 {
+    g_autofree char *name = replay_net_name(nfs->netdev_id);
     ReplayNetState *rns;
 
     if (replay_net_fixed()) {
@@ -110,7 +119,15 @@ ReplayNetState *replay_register_net(NetFilterState *nfs,
         return NULL;
     }
 
-    rns = replay_net_new_adapter(nfs->netdev_id);
+    if (strlen(name) > REPLAY_NET_NAME_MAX_BYTES
+        || (net.adapters && net.adapters->len >= REPLAY_NET_ADAPTERS_MAX)) {
+        error_setg(errp, "netdev '%.40s...': a recording has at most %d "
+                   "adapters, with names of at most %d bytes", name,
+                   REPLAY_NET_ADAPTERS_MAX, REPLAY_NET_NAME_MAX_BYTES);
+        return NULL;
+    }
+
+    rns = replay_net_new_adapter(name);
     rns->nf = nfs;
     rns->verify = verify;
     return rns;
@@ -133,6 +150,15 @@ ReplayNetCounters *replay_net_counters(ReplayNetState *rns)
     return &rns->counters;
 }
 
+/* The address of a NIC, owned. */
+static char *replay_net_mac(NetClientState *nic)
+{
+    const uint8_t *mac = qemu_get_nic(nic)->conf->macaddr.a;
+
+    return g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1],
+                           mac[2], mac[3], mac[4], mac[5]);
+}
+
 /* What the guest could notice of an adapter. */
 static char *replay_net_describe_adapter(const ReplayNetState *rns)
 {
@@ -145,16 +171,15 @@ static char *replay_net_describe_adapter(const ReplayNetState *rns)
     } else if (peer->info->type != NET_CLIENT_DRIVER_NIC) {
         nic = g_strdup(NetClientDriver_str(peer->info->type));
     } else {
-        const uint8_t *mac = qemu_get_nic(peer)->conf->macaddr.a;
+        g_autofree char *mac = replay_net_mac(peer);
 
-        nic = g_strdup_printf("NIC %s, MAC %02x:%02x:%02x:%02x:%02x:%02x",
-                              peer->model, mac[0], mac[1], mac[2],
-                              mac[3], mac[4], mac[5]);
+        nic = g_strdup_printf("NIC %s, MAC %s", peer->model, mac);
     }
-    return g_strdup_printf("%s, virtio header %d bytes%s%s", nic,
+    return g_strdup_printf("%s, virtio header %d bytes%s%s%s", nic,
                            nc->vnet_hdr_len,
                            qemu_has_vnet_hdr(nc) ? ", offloads" : "",
-                           qemu_has_ufo(nc) ? ", UFO" : "");
+                           qemu_has_ufo(nc) ? ", UFO" : "",
+                           peer && peer->link_down ? ", link down" : "");
 }
 
 static int replay_net_compare(gconstpointer a, gconstpointer b)
@@ -516,6 +541,8 @@ static void replay_net_sent_replay(ReplayNetState *rns,
     if (!replay_next_event_is(REPLAY_EV_NET_SENT)
         && !replay_next_event_is(REPLAY_EV_NET_SENT_DATA)) {
         rns->counters.mismatched++;
+        trace_replay_net_reject(rns->netdev_id, replay_state.current_icount,
+                                len_bytes);
         replay_diverge("the guest sends packet %" PRIu64 ", of %zu bytes, "
                        "through the adapter on netdev '%s', where the "
                        "recording has '%s'", rns->counters.sent_packets,
@@ -526,6 +553,8 @@ static void replay_net_sent_replay(ReplayNetState *rns,
     if (rns->verify != FILTER_REPLAY_VERIFY_OFF) {
         if (!replay_net_sent_compare(rns, ev, iov, iovcnt, len_bytes)) {
             rns->counters.mismatched++;
+            trace_replay_net_reject(rns->netdev_id,
+                                    replay_state.current_icount, len_bytes);
             return;
         }
         rns->counters.verified++;
@@ -554,9 +583,24 @@ void replay_net_sent(ReplayNetState *rns, const struct iovec *iov, int iovcnt,
     } else {
         replay_net_sent_replay(rns, iov, iovcnt, len_bytes);
     }
+    trace_replay_net_sent(rns->netdev_id, replay_state.current_icount,
+                          len_bytes);
 }
 
 /* --- For people ---------------------------------------------------------- */
+
+static void replay_net_query_nic(const ReplayNetState *rns,
+                                 ReplayAdapterInfo *info)
+{
+    NetClientState *peer = rns->nf->netdev->peer;
+
+    if (peer && peer->info->type == NET_CLIENT_DRIVER_NIC) {
+        info->has_model = true;
+        info->model = g_strdup(peer->model);
+        info->has_mac = true;
+        info->mac = replay_net_mac(peer);
+    }
+}
 
 ReplayAdapterInfoList *replay_net_query(void)
 {
@@ -575,6 +619,7 @@ ReplayAdapterInfoList *replay_net_query(void)
         info = g_new0(ReplayAdapterInfo, 1);
         info->netdev = g_strdup(rns->netdev_id);
         info->description = replay_net_describe_adapter(rns);
+        replay_net_query_nic(rns, info);
         info->received_packets = c->received_packets;
         info->received_bytes = c->received_bytes;
         info->sent_packets = c->sent_packets;
@@ -585,6 +630,8 @@ ReplayAdapterInfoList *replay_net_query(void)
         info->dropped = c->dropped;
         info->muted = c->muted;
         info->pending = c->pending;
+        info->unsent = c->unsent;
+        info->unsent_dropped = c->unsent_dropped;
         QAPI_LIST_APPEND(tail, info);
     }
     return list;

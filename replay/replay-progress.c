@@ -171,7 +171,7 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
         /* A timer that has expired, and waits for the machine to go on. */
         return MAX(timeout_ns, STOPPED_MIN_NS);
     }
-    if (replay_mode != REPLAY_MODE_PLAY || !runstate_is_running()
+    if (replay_mode != REPLAY_MODE_PLAY || !replay_machine_is_live()
         || !replay_events_enabled()) {
         return timeout_ns;
     }

@@ -1,7 +1,8 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Random bytes that the guest is given, one event for each request.
+ * Random bytes that the guest is given: an event for each request, or for
+ * each REPLAY_LOG_DATA_MAX_BYTES of a larger one.
  */
 
 #include "qemu/osdep.h"
@@ -11,19 +12,25 @@
 void replay_save_random(int ret, void *buf, size_t len)
 {
     const uint64_t num[] = { (int64_t)ret };
+    const uint8_t *bytes = buf;
 
     g_assert(replay_mutex_locked());
     replay_save_instructions();
-    replay_put(REPLAY_EV_RANDOM, num, buf, len);
+    do {
+        size_t part_bytes = MIN(len, REPLAY_LOG_DATA_MAX_BYTES);
+
+        replay_put(REPLAY_EV_RANDOM, num, bytes, part_bytes);
+        bytes += part_bytes;
+        len -= part_bytes;
+    } while (len);
 }
 
-int replay_read_random(void *buf, size_t len)
+/* A difference is reported, and zeros are read. */
+static int replay_read_random_part(void *buf, size_t len)
 {
     const ReplayLogEvent *ev = &replay_state.next;
     int ret;
 
-    g_assert(replay_mutex_locked());
-    replay_account_executed_instructions();
     if (!replay_next_event_is(REPLAY_EV_RANDOM)) {
         replay_mismatch(REPLAY_EV_RANDOM);
         memset(buf, 0, len);
@@ -38,5 +45,22 @@ int replay_read_random(void *buf, size_t len)
     memcpy(buf, ev->data, len);
     ret = (int64_t)ev->num[0];
     replay_finish_event();
+    return ret;
+}
+
+int replay_read_random(void *buf, size_t len)
+{
+    uint8_t *bytes = buf;
+    int ret;
+
+    g_assert(replay_mutex_locked());
+    replay_account_executed_instructions();
+    do {
+        size_t part_bytes = MIN(len, REPLAY_LOG_DATA_MAX_BYTES);
+
+        ret = replay_read_random_part(bytes, part_bytes);
+        bytes += part_bytes;
+        len -= part_bytes;
+    } while (len);
     return ret;
 }

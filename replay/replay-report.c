@@ -41,10 +41,18 @@ bool replay_has_failed(void)
     return report.failed;
 }
 
+void replay_set_failed(void)
+{
+    report.failed = true;
+    replay_state.next.kind = REPLAY_EV_NONE;
+    replay_state.instruction_count = 0;
+}
+
 void replay_clear_failure(void)
 {
     report.failed = false;
     report.ended = false;
+    report.remembered = 0;
 }
 
 void replay_remember_event(const ReplayLogEvent *ev)
@@ -169,8 +177,7 @@ static void replay_print(const ReplayEndInfo *info)
 /* Nothing is next any more, and the vCPU gets out of the guest's code. */
 static void replay_halt(void)
 {
-    replay_state.next.kind = REPLAY_EV_NONE;
-    replay_state.instruction_count = 0;
+    replay_set_failed();
     if (current_cpu) {
         cpu_exit(current_cpu);
     }

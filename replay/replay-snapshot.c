@@ -13,8 +13,8 @@
 #include "sysemu/replay.h"
 #include "replay-internal.h"
 
-/* The recording that is open; a snapshot must be of the same. */
-static QemuUUID replay_uuid;
+/* What was before a snapshot was loaded, with the UUID that it must have. */
+static ReplayState before;
 
 static int replay_pre_save(void *opaque)
 {
@@ -31,8 +31,16 @@ static int replay_pre_load(void *opaque)
 {
     ReplayState *s = opaque;
 
-    replay_uuid = s->uuid;
+    before = *s;
     return 0;
+}
+
+/* Returns: -EINVAL; what was loaded so far is no machine that could go on. */
+static int replay_load_failed(ReplayState *s)
+{
+    *s = before;
+    replay_set_failed();
+    return -EINVAL;
 }
 
 static int replay_post_load(void *opaque, int version_id)
@@ -41,34 +49,33 @@ static int replay_post_load(void *opaque, int version_id)
     uint64_t insns_left = s->instruction_count;
     Error *err = NULL;
 
-    if (!qemu_uuid_is_equal(&s->uuid, &replay_uuid)) {
+    if (!qemu_uuid_is_equal(&s->uuid, &before.uuid)) {
         char here[UUID_FMT_LEN + 1], there[UUID_FMT_LEN + 1];
 
-        qemu_uuid_unparse(&replay_uuid, here);
+        qemu_uuid_unparse(&before.uuid, here);
         qemu_uuid_unparse(&s->uuid, there);
-        s->uuid = replay_uuid;
         error_report("the snapshot was made under another recording (UUID %s) "
                      "than '%s' (UUID %s)", there, replay_get_filename(),
                      here);
-        return -EINVAL;
-    }
-    if (replay_mode == REPLAY_MODE_RECORD) {
-        error_report("a snapshot cannot be loaded while its recording '%s' is "
-                     "being made: time would go back", replay_get_filename());
-        return -EINVAL;
+        return replay_load_failed(s);
     }
     if (!replay_file_seek(&s->pos, &err)) {
         error_report_err(err);
-        return -EINVAL;
+        return replay_load_failed(s);
     }
     if (insns_left) {
         if (insns_left > s->instruction_count) {
             error_report("the snapshot does not fit to the recording '%s'",
                          replay_get_filename());
-            return -EINVAL;
+            return replay_load_failed(s);
         }
         s->instruction_count = insns_left;
     }
+    if (replay_break_icount < s->current_icount) {
+        /* That breakpoint was jumped over. */
+        replay_break_icount = UINT64_MAX;
+    }
+    replay_progress_restart();
     return 0;
 }
 
@@ -114,8 +121,20 @@ void replay_vmstate_init(void)
     }
     if (!ok) {
         error_reportf_err(err, "-icount rrsnapshot='%s': ", replay_snapshot);
+        replay_file_explain_machine();
         exit(EXIT_FAILURE);
     }
+}
+
+bool replay_can_load_snapshot(Error **errp)
+{
+    if (replay_mode != REPLAY_MODE_RECORD) {
+        return true;
+    }
+    error_setg(errp, "a snapshot cannot be loaded while the recording '%s' is "
+               "being made: time would go back", replay_get_filename());
+    error_append_hint(errp, "Load it in a replay.\n");
+    return false;
 }
 
 bool replay_can_snapshot(void)

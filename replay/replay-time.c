@@ -1,12 +1,14 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Clocks.  Each reading of a clock that the guest can see is an event.  A
- * replay that reads a clock where the recording did not gets the value of the
- * last reading: time stands still between two readings.
+ * Clocks.  Each reading of a clock that the guest can see is an event.  When
+ * QEMU's own threads read a clock in a replay where they did not while it was
+ * recorded, they get the value of the last reading: time stands still between
+ * two readings.  When the guest does, it is another guest.
  */
 
 #include "qemu/osdep.h"
+#include "hw/core/cpu.h"
 #include "sysemu/replay.h"
 #include "replay-internal.h"
 
@@ -41,6 +43,9 @@ int64_t replay_read_clock(ReplayClockKind kind, int64_t raw_icount)
     if (replay_next_event_is(clock_kinds[kind])) {
         replay_state.cached_clock[kind] = replay_state.next.num[0];
         replay_finish_event();
+    } else if (current_cpu && current_cpu->running && !replay_has_failed()) {
+        /* The guest itself reads it, and did so while it was recorded. */
+        replay_mismatch(clock_kinds[kind]);
     }
     return replay_state.cached_clock[kind];
 }

@@ -21,7 +21,9 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/option.h"
+#include "hw/core/cpu.h"
 #include "sysemu/cpu-timers.h"
+#include "sysemu/cpus.h"
 #include "sysemu/replay.h"
 #include "sysemu/runstate.h"
 #include "replay-internal.h"
@@ -40,6 +42,8 @@ static struct {
     GSList *blockers;           /* of Error, owned */
     bool begun;                 /* the machine has run */
     bool has_shutdown;          /* record: one was put */
+    bool guest_shutdown;        /* replay: the guest ended the machine */
+    ShutdownCause host_shutdown;    /* replay: what ended the recorder */
     bool incomplete;            /* record: its end could not be written */
     unsigned progress_seconds;  /* rrprogress= */
 } core;
@@ -56,15 +60,27 @@ bool replay_next_event_is(ReplayLogEventKind kind)
     while (replay_state.next.kind == REPLAY_EV_SHUTDOWN) {
         uint64_t cause = replay_state.next.num[0];
 
-        if (cause >= SHUTDOWN_CAUSE__MAX) {
+        if (cause == SHUTDOWN_CAUSE_NONE || cause >= SHUTDOWN_CAUSE__MAX) {
             replay_fail(REPLAY_END_REASON_DAMAGED, NULL, "shutdown cause %"
                         PRIu64 " is not known", cause);
             return false;
         }
+        if (shutdown_caused_by_guest(cause)) {
+            /* The guest does it again, and has its event then. */
+            break;
+        }
+        /* What the guest did until it was heard is in the recording, too. */
+        core.host_shutdown = cause;
         replay_finish_event();
-        qemu_system_shutdown_request(cause);
     }
     return replay_state.next.kind == kind;
+}
+
+void replay_end_reached(void)
+{
+    if (core.host_shutdown) {
+        qemu_system_shutdown_request(core.host_shutdown);
+    }
 }
 
 int replay_get_instructions(void)
@@ -77,6 +93,7 @@ int replay_get_instructions(void)
         if (replay_break_icount != UINT64_MAX) {
             uint64_t now = replay_get_current_icount();
 
+            /* A breakpoint is never behind: loading a snapshot drops it. */
             g_assert(replay_break_icount >= now);
             insns = MIN(insns, replay_break_icount - now);
         }
@@ -215,10 +232,24 @@ static ReplayLogEventKind replay_checkpoint_kind(ReplayCheckpoint checkpoint)
     return kinds[checkpoint];
 }
 
+bool replay_machine_is_live(void)
+{
+    return runstate_is_running() || runstate_check(RUN_STATE_SUSPENDED);
+}
+
+bool replay_has_begun(void)
+{
+    return core.begun && replay_mode != REPLAY_MODE_NONE;
+}
+
+/*
+ * The vCPU thread may still be at work when the machine is no longer said to
+ * run: what the guest does until then belongs to the recording.
+ */
 bool replay_is_stopped(void)
 {
-    return core.begun && replay_mode != REPLAY_MODE_NONE
-           && !runstate_is_running();
+    return replay_has_begun() && !replay_machine_is_live()
+           && !qemu_in_vcpu_thread();
 }
 
 /*
@@ -267,7 +298,7 @@ static bool replay_is_checkpoint(uint8_t kind)
 
 static bool replay_is_async(uint8_t kind)
 {
-    return kind >= REPLAY_EV_ASYNC_BH && kind <= REPLAY_EV_ASYNC_NET;
+    return kind >= REPLAY_EV_ASYNC_BH && kind <= REPLAY_EV_ASYNC_CHAR_MUX;
 }
 
 bool replay_has_event(void)
@@ -289,6 +320,16 @@ void replay_shutdown_request(ShutdownCause cause)
         replay_save_instructions();
         replay_put1(REPLAY_EV_SHUTDOWN, cause);
         core.has_shutdown = true;
+    } else if (replay_mode == REPLAY_MODE_PLAY && qemu_in_vcpu_thread()
+               && shutdown_caused_by_guest(cause) && !replay_has_failed()) {
+        replay_account_executed_instructions();
+        if (replay_state.next.kind != REPLAY_EV_SHUTDOWN
+            || replay_state.next.num[0] != cause) {
+            replay_mismatch(REPLAY_EV_SHUTDOWN);
+            return;
+        }
+        core.guest_shutdown = true;
+        replay_finish_event();
     }
 }
 
@@ -339,7 +380,9 @@ static void replay_close(void)
         }
     }
     replay_progress_stop();
-    if (!replay_file_close(&err)) {
+    if (!replay_file_close(core.guest_shutdown
+                           || replay_state.next.kind == REPLAY_EV_SHUTDOWN,
+                           &err)) {
         error_report_err(err);
         core.incomplete = true;
     }
@@ -351,10 +394,21 @@ static void replay_close(void)
  */
 static void replay_close_at_exit(void)
 {
-    if (replay_mode != REPLAY_MODE_NONE) {
-        replay_close();
-        replay_mode = REPLAY_MODE_NONE;
+    if (replay_mode == REPLAY_MODE_NONE) {
+        return;
     }
+    if (!qemu_mutex_iothread_locked()) {
+        /* So that nobody else goes on when there is no replay mutex. */
+        qemu_mutex_lock_iothread();
+    }
+    if (replay_mode == REPLAY_MODE_PLAY && current_cpu && current_cpu->running
+        && !replay_has_failed()) {
+        /* A device ends QEMU: the recorder wrote its end right there. */
+        replay_account_executed_instructions();
+        core.guest_shutdown = true;
+    }
+    replay_close();
+    replay_mode = REPLAY_MODE_NONE;
 }
 
 /* One of @names, which ends with NULL; exits if the option is none of them. */
@@ -478,6 +532,13 @@ void replay_start(void)
     if (core.blockers) {
         error_reportf_err(error_copy(core.blockers->data),
                           "this machine cannot be recorded or replayed: ");
+        exit(EXIT_FAILURE);
+    }
+    if (runstate_check(RUN_STATE_INMIGRATE)) {
+        error_report("a machine that comes by migration cannot be recorded or "
+                     "replayed");
+        error_printf("Leave -incoming out. A recording can begin at a snapshot "
+                     "(rrsnapshot=).\n");
         exit(EXIT_FAILURE);
     }
     if (!icount_enabled()) {

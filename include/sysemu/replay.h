@@ -154,6 +154,16 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns);
 void replay_mutex_lock(void);
 void replay_mutex_unlock(void);
 
+/**
+ * replay_mutex_release: let the vCPU thread have the mutex, to wait for it
+ *
+ * The caller then gives up the BQL, takes the mutex again, and the BQL.
+ *
+ * Context: any thread that holds the BQL.
+ * Returns: whether this thread had the mutex, and gave it back.
+ */
+bool replay_mutex_release(void);
+
 /* --- Instructions ------------------------------------------------------ */
 
 /* Returns: the number of instructions that the guest has executed. */
@@ -318,25 +328,25 @@ void replay_flush_events(void);
 
 /**
  * replay_bh_schedule_event: schedule a bottom half that the guest can notice
- * @bh: borrowed; must stay alive until it ran or was cancelled
+ * @bh: borrowed until it ran, or is cancelled or deleted
  *
  * Takes the place of qemu_bh_schedule(): the bottom half runs in the vCPU
- * thread, at the same instruction in record and replay.
+ * thread, at the same instruction in record and replay; once, however often
+ * it is scheduled before that.
  *
  * Context: locked, with the BQL.
  */
 void replay_bh_schedule_event(QEMUBH *bh);
 
 /**
- * replay_bh_cancel_event: take a bottom half out of the queue
+ * replay_bh_forget_event: a bottom half is cancelled or deleted
  * @bh: borrowed
  *
- * Takes the place of qemu_bh_cancel() for what replay_bh_schedule_event() was
- * given; needed before qemu_bh_delete() as well.
+ * It is taken out of the queue, if it is there.
  *
- * Context: locked, with the BQL, at a moment that is itself deterministic.
+ * Context: qemu_bh_cancel() and qemu_bh_delete(), any thread.
  */
-void replay_bh_cancel_event(QEMUBH *bh);
+void replay_bh_forget_event(QEMUBH *bh);
 
 /**
  * replay_bh_schedule_oneshot_event: like aio_bh_schedule_oneshot()
@@ -397,6 +407,20 @@ void replay_register_char_driver(struct Chardev *chr);
 void replay_chr_be_write(struct Chardev *s, const uint8_t *buf, int len);
 
 /**
+ * replay_chr_mux_be_write: bytes have come in for one of a device's front ends
+ * @s: a registered device that is multiplexed
+ * @frontend: index of the one that has the focus, and is no monitor
+ * @buf: the bytes; copied
+ * @len: how many
+ *
+ * In a replay they are ignored: the recording has its own.
+ *
+ * Context: locked, with the BQL.
+ */
+void replay_chr_mux_be_write(struct Chardev *s, int frontend,
+                             const uint8_t *buf, int len);
+
+/**
  * replay_char_write_event_save: record how a write to the back end went
  * @res: what it returned
  * @offset: bytes that it took
@@ -430,8 +454,8 @@ void replay_char_read_all_save_buf(uint8_t *buf, int offset);
  * @nfs: a filter that is complete up to its place in the netdev's list;
  *       borrowed until replay_unregister_net()
  * @verify: what to record; in a replay, OFF compares nothing
- * @errp: set when the virtual machine has already run, or when its netdev
- *        has an adapter
+ * @errp: set when the virtual machine has already run, or when there are
+ *        too many adapters or the netdev's id is too long to be recorded
  *
  * The adapter's identity is the id of its netdev.
  *
@@ -488,12 +512,27 @@ void replay_net_packet_event(ReplayNetState *rns, unsigned flags,
 void replay_net_sent(ReplayNetState *rns, const struct iovec *iov, int iovcnt,
                      size_t len_bytes);
 
+/**
+ * replay_net_name: what a recording calls a netdev
+ * @netdev_id: its id, borrowed
+ *
+ * The id, without what is random in it if the user gave none ("#net017" of
+ * -nic is "#net0" each time).
+ *
+ * Returns: an owned string.
+ */
+char *replay_net_name(const char *netdev_id);
+
 /* Longest packet that is recorded or replayed: what QEMU's netdevs can send */
 #define REPLAY_NET_PACKET_MAX_BYTES     (4096 + 65536)
 
-/* What waits in one adapter's queue at the most. */
+/* What waits in one adapter's queue at the most, in each direction. */
 #define REPLAY_NET_QUEUE_MAX_PACKETS    4096
 #define REPLAY_NET_QUEUE_MAX_BYTES      (8 * 1024 * 1024)
+
+/* How many adapters a recording has at the most; how long their names are. */
+#define REPLAY_NET_ADAPTERS_MAX             256
+#define REPLAY_NET_NAME_MAX_BYTES           255
 
 /* What an adapter has done so far. */
 typedef struct ReplayNetCounters {
@@ -507,6 +546,8 @@ typedef struct ReplayNetCounters {
     uint64_t dropped;           /* not recorded: queue full, or bad length */
     uint64_t muted;             /* came from outside during a replay */
     uint64_t pending;           /* wait in the queue */
+    uint64_t unsent;            /* of the guest, wait for the netdev */
+    uint64_t unsent_dropped;    /* of the guest, the netdev's queue was full */
 } ReplayNetCounters;
 
 /* Returns: @rns's counters, for the filter to change its own and to show. */
@@ -514,6 +555,59 @@ ReplayNetCounters *replay_net_counters(ReplayNetState *rns);
 
 /* Returns: whether the virtual machine has run, so that adapters are fixed. */
 bool replay_net_fixed(void);
+
+/**
+ * replay_net_attach: a NIC is being put on a netdev
+ * @ncs: the netdev's queues, borrowed
+ * @queues: how many
+ * @errp: set when what this netdev brings would bypass its filters
+ *
+ * Under record and replay a NIC must not receive what nobody records: a netdev
+ * (or port of a hub) without a filter-replay gets one, "replay-NETDEV".
+ *
+ * Context: main loop, BQL; before the machine runs.
+ * Returns: true; false with @errp set.
+ */
+bool replay_net_attach(NetClientState **ncs, int queues, Error **errp);
+
+/* --- What the user does to the machine --------------------------------- */
+
+/**
+ * replay_hides_vm_change: must the guest not notice that the machine stops?
+ *
+ * A replay stops at other places than its recording, or nowhere.  So a device
+ * that cancels or restarts something in its VM state handler must leave it as
+ * it is.
+ *
+ * Context: VM state handlers, BQL.
+ * Returns: true while a machine that has run is recorded or replayed.
+ */
+bool replay_hides_vm_change(void);
+
+/**
+ * replay_allows_change: may something be plugged, unplugged or announced?
+ * @what: the command, for the message
+ * @before_start: whether it does no harm before the machine first runs
+ *
+ * Context: main loop, BQL.
+ * Returns: true; false with @errp set when a machine is recorded or replayed:
+ * no recording knows at which instruction this happens.
+ */
+bool replay_allows_change(const char *what, bool before_start, Error **errp);
+
+/**
+ * replay_net_set_link: somebody pulls a cable, or plugs it in
+ * @name: of a network client, borrowed
+ * @up: what the link shall be
+ *
+ * While recording it becomes an asynchronous event, and the link changes when
+ * that runs; a replay refuses, because it has the recorded ones.
+ *
+ * Context: main loop, locked, with the BQL.
+ * Returns: true if it is dealt with, or refused with @errp set; false if the
+ * caller may change the link now.
+ */
+bool replay_net_set_link(const char *name, bool up, Error **errp);
 
 /* --- Audio ------------------------------------------------------------- */
 
@@ -548,6 +642,15 @@ void replay_vmstate_init(void);
 
 /* Returns: whether a snapshot can be made now (no event is in the queue). */
 bool replay_can_snapshot(void);
+
+/**
+ * replay_can_load_snapshot: may the machine go to another state?
+ * @errp: set while it is recorded: time would go back
+ *
+ * Context: main loop, before anything is loaded.
+ * Returns: true; false with @errp set.
+ */
+bool replay_can_load_snapshot(Error **errp);
 
 /* --- Debugging backwards ----------------------------------------------- */
 

@@ -89,9 +89,10 @@ class Nic:
     netdev_options: str = ''
     device_options: str = ''
     filter_options: str = ''
+    backend: str = 'user'
 
     def netdev_argument(self):
-        return ','.join(filter(None, (f'user,id={self.netdev}',
+        return ','.join(filter(None, (f'{self.backend},id={self.netdev}',
                                       self.netdev_options)))
 
     def device_argument(self):
@@ -211,13 +212,14 @@ class Run:
     @recording: the recording's path
     @icount: further -icount options
     @extra: further arguments, placed before the filters'
+    @serials: what is behind the guest's second and further serial ports
     @wrapper: a command that executes what follows it
     """
 
     living = set()
 
     def __init__(self, qemu, machine, mode, place, name, recording=None,
-                 icount='', extra=(), wrapper=()):
+                 icount='', extra=(), wrapper=(), serials=()):
         self.name = name
         self.mode = mode
         self.recording = recording
@@ -232,7 +234,9 @@ class Run:
         if icount:
             timing += ',' + icount
         command = [*wrapper, *qemu, '-icount', timing, *extra,
-                   *machine.arguments(), '-serial', 'file:' + self.console_path]
+                   *machine.arguments()]
+        for serial in 'file:' + self.console_path, *serials:
+            command += ['-serial', serial]
         with open(os.path.join(place, name + '.command'), 'w',
                   encoding='utf-8') as f:
             f.write(shlex.join(command) + '\n')
@@ -352,11 +356,12 @@ class Server:
     Once stopped it answers nobody, but its socket goes on listening: whoever
     still comes knocking is counted.
 
-    @pace_s: the seconds it rests after each 16 KiB; for a download that lasts
+    @pace_s: the seconds it rests after each piece; for a download that lasts
+    @piece_bytes: the size of a piece
     @served: the (path, seconds) of each download
     """
 
-    def __init__(self, *payloads, pace_s=0):
+    def __init__(self, *payloads, pace_s=0, piece_bytes=PIECE_BYTES):
         content = {payload.path(): payload.content() for payload in payloads}
         served = self.served = []
 
@@ -372,8 +377,8 @@ class Server:
                 self.send_response(200)
                 self.send_header('Content-Length', str(len(body)))
                 self.end_headers()
-                for start in range(0, len(body), PIECE_BYTES):
-                    self.wfile.write(body[start:start + PIECE_BYTES])
+                for start in range(0, len(body), piece_bytes):
+                    self.wfile.write(body[start:start + piece_bytes])
                     time.sleep(pace_s)
                 self.wfile.flush()
                 self.rfile.read(1)      # it closes when it has everything
@@ -501,6 +506,8 @@ def free_port():
 class Scenario:
     """What one test works with: its directory, its servers and its runs."""
 
+    run_type = Run
+
     def __init__(self, place, qemu=(QEMU,)):
         self.place = place
         self.qemu = list(qemu)
@@ -523,8 +530,9 @@ class Scenario:
 
     def run(self, machine, mode, name=None, recording='recording', **options):
         """Start QEMU.  What it is given is described at Run."""
-        run = Run(self.qemu, machine, mode, self.place,
-                  name or mode or 'plain', self.path(recording), **options)
+        run = self.run_type(
+            self.qemu, machine, mode, self.place, name or mode or 'plain',
+            self.path(recording), **options)
         self.closing.append(run)
         return run
 

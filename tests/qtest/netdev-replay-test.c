@@ -1338,6 +1338,247 @@ static void test_changes_after_replay(const void *opaque)
     vm_quit_failed(vm);
 }
 
+/* --- NICs without a filter --------------------------------------------- */
+
+/* The answer of a command of the human monitor, owned. */
+static char *vm_human(Vm *vm, const char *line)
+{
+    QDict *answer = vm_query(vm, "{ 'execute': 'human-monitor-command', "
+                             "'arguments': { 'command-line': %s } }", line);
+    char *text = g_strdup(qdict_get_str(answer, "return"));
+
+    qobject_unref(answer);
+    return text;
+}
+
+/* It has one all the same, and everybody can see it. */
+static void test_without_filter(const void *opaque)
+{
+    g_autofree char *info = NULL;
+    QDict *answer;
+    Vm *vm = recorder_start(1, NO_FILTER RECORD);
+
+    info = vm_human(vm, "info network");
+    assert_says(info, SAYS("replay-n0", "filter-replay"));
+    answer = vm_query(vm, "{ 'execute': 'qom-get', 'arguments': { 'path': "
+                      "'/objects/replay-n0', 'property': 'automatic' } }");
+    g_assert_true(qdict_get_bool(answer, "return"));
+    qobject_unref(answer);
+    exchange_many(0, 10);
+    g_assert_cmpuint(vm_counter(vm, "replay-n0", "received-packets"), ==, 10);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_replays(NO_FILTER REPLAY);
+    assert_replays(ONE REPLAY);
+}
+
+/* One that is asked for later takes the place of the one that was not. */
+static void test_filter_takes_place(const void *opaque)
+{
+    Vm *vm = vm_start(NO_FILTER RECORD " -S");
+
+    peer_open(0);
+    vm_refuses(vm, "'replay-n0'", "{ 'execute': 'object-add', 'arguments': "
+               "{ 'qom-type': 'filter-replay', 'id': 'f0', 'netdev': 'n0', "
+               "'position': 'id=replay-n0' } }");
+    vm_add_filter(vm, 0);
+    vm_refuses(vm, "replay-n0", "{ 'execute': 'qom-get', 'arguments': { 'path':"
+               " '/objects/replay-n0', 'property': 'automatic' } }");
+    vm_command(vm, "{ 'execute': 'cont' }");
+    guest_await(1);
+    exchange_many(0, 10);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_replays(NO_FILTER REPLAY);
+}
+
+/* Ids that QEMU invents are other ones each time. */
+#define NIC_OPTION \
+    MACHINE " -nic socket,udp=127.0.0.1:1,localaddr=127.0.0.1:0," \
+    "model=ne2k_isa,mac=52:54:00:12:34:00"
+#define LEGACY \
+    MACHINE " -net nic,model=ne2k_isa,macaddr=52:54:00:12:34:00" \
+    " -net socket,udp=127.0.0.1:1,localaddr=127.0.0.1:0"
+/* Here the hub's netdev has a filter, and its port with the NIC needs none. */
+#define HUB \
+    MACHINE " -netdev hubport,id=p0,hubid=0,netdev=n0" \
+    " -netdev hubport,id=p1,hubid=0" DGRAM(0) FILTER(0) \
+    " -device ne2k_isa,netdev=p1,mac=52:54:00:12:34:00,iobase=0x300,irq=9"
+
+static void test_old_options(const void *opaque)
+{
+    const char *options = opaque;
+    Vm *vm = vm_start("%s" RECORD, options);
+    g_autofree char *info = vm_human(vm, "info network");
+
+    assert_says(info, SAYS("filter-replay", "automatic=true"));
+    vm_command(vm, "{ 'execute': 'quit' }");
+    recorder_finish(vm, EXIT_SUCCESS);
+    replay_finish_identical(vm_start("%s" REPLAY, options), EXIT_SUCCESS);
+}
+
+/* A hub whose netdev has a filter needs none for its NIC. */
+static void test_hub(const void *opaque)
+{
+    Vm *vm = recorder_start(1, HUB RECORD);
+    g_autofree char *info = vm_human(vm, "info network");
+
+    if (strstr(info, "automatic=true")) {
+        fail("the NIC has a filter that it does not need: %s", info);
+    }
+    exchange_many(0, 10);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+    assert_replays(HUB REPLAY);
+}
+
+/* --- What the user does to the machine --------------------------------- */
+
+#define SET_LINK(up) \
+    "{ 'execute': 'set_link', 'arguments': { 'name': 'n0', 'up': " #up " } }"
+
+static void set_link(Vm *vm, bool up)
+{
+    if (up) {
+        vm_command(vm, SET_LINK(true));
+    } else {
+        vm_command(vm, SET_LINK(false));
+    }
+}
+
+/* What is sent to a NIC without a link is lost, in record and in replay. */
+static void test_link(const void *opaque)
+{
+    uint8_t frame[FRAME_MIN_BYTES];
+    Vm *vm = recorder_start(1, ONE RECORD);
+    int i;
+
+    for (i = 0; i < 5; i++) {
+        exchange_many(0, 3);
+        /* What waits in the queue when the cable is pulled does not arrive. */
+        vm_command(vm, "{ 'execute': 'stop' }");
+        set_link(vm, false);
+        frame_make(frame, sizeof(frame), COMMAND_NONE);
+        peer_send(0, frame, sizeof(frame));
+        vm_wait_counter(vm, "f0", "pending", 1);
+        vm_command(vm, "{ 'execute': 'cont' }");
+        vm_wait_counter(vm, "f0", "received-packets", 4 * (i + 1));
+        set_link(vm, true);
+        /* The link is up once a later packet has come. */
+        vm_command(vm, "{ 'execute': 'stop' }");
+        vm_command(vm, "{ 'execute': 'cont' }");
+    }
+    vm_refuses(vm, "not found", "{ 'execute': 'set_link', 'arguments': "
+               "{ 'name': 'n7', 'up': false } }");
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    vm = vm_start(ONE REPLAY " -S");
+    vm_command(vm, "{ 'execute': 'cont' }");
+    replay_finish_identical(vm, EXIT_STATUS);
+}
+
+static void test_link_of_replay(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD);
+
+    exchange_many(0, 3);
+    recorder_kill(vm);
+
+    vm = vm_start(ONE REPLAY ",rrerror=stop");
+    qobject_unref(vm_wait_event(vm, "STOP"));
+    vm_refuses(vm, "as they were recorded", SET_LINK(false));
+    assert_identical();
+    vm_quit_failed(vm);
+}
+
+/* A link that is down from the beginning belongs to the machine. */
+static void test_link_before_start(const void *opaque)
+{
+    Vm *vm = vm_start(ONE RECORD " -S");
+
+    set_link(vm, false);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    vm_command(vm, "{ 'execute': 'quit' }");
+    recorder_finish(vm, EXIT_SUCCESS);
+
+    assert_refused(vm_start(ONE REPLAY),
+                   SAYS("adapter.n0: recorded as", "link down"));
+    vm = vm_start(ONE REPLAY " -S");
+    set_link(vm, false);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    replay_finish_identical(vm, EXIT_SUCCESS);
+}
+
+static void refuse_plugging(Vm *vm, const char *why)
+{
+    vm_refuses(vm, why, "{ 'execute': 'netdev_add', 'arguments': "
+               "{ 'type': 'user', 'id': 'n7' } }");
+    vm_refuses(vm, why, "{ 'execute': 'netdev_del', 'arguments': "
+               "{ 'id': 'n0' } }");
+    vm_refuses(vm, why, "{ 'execute': 'device_add', 'arguments': "
+               "{ 'driver': 'e1000', 'netdev': 'n0', 'id': 'nic7' } }");
+    vm_refuses(vm, why, "{ 'execute': 'device_del', 'arguments': "
+               "{ 'id': 'nic0' } }");
+    vm_refuses(vm, "announce-self", "{ 'execute': 'announce-self', "
+               "'arguments': { 'initial': 50, 'max': 550, 'rounds': 5, "
+               "'step': 50 } }");
+}
+
+#define NAMED \
+    MACHINE DGRAM(0) FILTER(0) \
+    " -device ne2k_isa,netdev=n0,id=nic0,mac=52:54:00:12:34:00," \
+    "iobase=0x300,irq=9"
+
+static void test_plugging(const void *opaque)
+{
+    Vm *vm = recorder_start(1, NAMED RECORD);
+
+    exchange_many(0, 3);
+    refuse_plugging(vm, "recorded");
+    exchange_many(0, 3);
+    recorder_kill(vm);
+
+    vm = vm_start(NAMED REPLAY ",rrerror=stop");
+    qobject_unref(vm_wait_event(vm, "STOP"));
+    refuse_plugging(vm, "replayed");
+    assert_identical();
+    vm_quit_failed(vm);
+}
+
+/* The machine may be made through QMP, before it runs. */
+static Vm *vm_plugged(const char *mode)
+{
+    Vm *vm = vm_start(MACHINE "%s -S", mode);
+    g_autofree char *info = NULL;
+
+    vm_command(vm, "{ 'execute': 'netdev_add', 'arguments': "
+               "{ 'type': 'user', 'id': 'n0' } }");
+    vm_command(vm, "{ 'execute': 'netdev_del', 'arguments': "
+               "{ 'id': 'n0' } }");
+    vm_command(vm, "{ 'execute': 'netdev_add', 'arguments': { 'type': "
+               "'dgram', 'id': 'n0', 'local': { 'type': 'unix', 'path': "
+               "'n0.qemu' }, 'remote': { 'type': 'unix', 'path': "
+               "'n0.peer' } } }");
+    vm_command(vm, "{ 'execute': 'device_add', 'arguments': "
+               "{ 'driver': 'ne2k_pci', 'netdev': 'n0', 'romfile': '' } }");
+    info = vm_human(vm, "info network");
+    assert_says(info, SAYS("replay-n0"));
+    vm_command(vm, "{ 'execute': 'cont' }");
+    return vm;
+}
+
+static void test_plugging_before_start(const void *opaque)
+{
+    Vm *vm = vm_plugged(RECORD);
+
+    vm_command(vm, "{ 'execute': 'quit' }");
+    recorder_finish(vm, EXIT_SUCCESS);
+    replay_finish_identical(vm_plugged(REPLAY), EXIT_SUCCESS);
+}
+
 /* --- Without record and replay ----------------------------------------- */
 
 static void test_without_rr(const void *opaque)
@@ -1398,6 +1639,16 @@ static const Refusal no_shift = {
     { "count instructions", "Add shift=" },
 };
 
+static const Refusal incoming = {
+    ONE RECORD " -incoming defer",
+    { "by migration", "Leave -incoming out" },
+};
+
+static const Refusal two_cpus = {
+    ONE RECORD " -smp 2",
+    { "cannot be recorded or replayed", "'smp'" },
+};
+
 static const Refusal unknown_rr = {
     ONE " -icount shift=3,rr=repaly,rrfile=recording",
     { "rr='repaly'", "'record' or 'replay'" },
@@ -1417,10 +1668,13 @@ static const Refusal unknown_rrerror = {
 
 #define OTHER_MACHINE       "'recording'"
 
+/* There is a netdev, but no NIC, and so no filter. */
+#define NO_NIC              MACHINE DGRAM(0)
+
 static const Refusal adapter_missing = {
-    NO_FILTER REPLAY,
+    NO_NIC REPLAY,
     { OTHER_MACHINE, "adapter.n0: recorded as 'NIC ne2k_isa, MAC "
-      "52:54:00:12:34:00", "now missing", "-object filter-replay" },
+      "52:54:00:12:34:00", "now missing", "netdev ID" },
 };
 
 static const Refusal adapter_too_many = {
@@ -1459,7 +1713,7 @@ static const Refusal adapter_without_nic = {
 };
 
 static const Refusal all_differences = {
-    NO_FILTER " -m 4 -cpu pentium,-apic -icount shift=4,rr=replay,"
+    NO_NIC " -m 4 -cpu pentium,-apic -icount shift=4,rr=replay,"
     "rrfile=recording",
     { OTHER_MACHINE, "ram: recorded as '2097152 bytes', now '4194304 bytes'",
       "icount.shift: recorded as '3', now '4'", "cpu: recorded as 'qemu32",
@@ -1481,7 +1735,7 @@ static void test_other_machine_at_cont(const void *opaque)
     Vm *vm;
 
     record(2, ONE RECORD);
-    vm = vm_start(NO_FILTER REPLAY " -S");
+    vm = vm_start(NO_NIC REPLAY " -S");
     vm_greet(vm);
     qmp_fd_send(vm->qmp_fd, "{ 'execute': 'cont' }");
     output = vm_finish(vm, EXIT_FAILURE);
@@ -1495,7 +1749,7 @@ static void test_unchecked_machine(const void *opaque)
     g_autofree char *output = NULL;
 
     record(2, ONE RECORD);
-    output = vm_finish(vm_start(NO_FILTER REPLAY ",rrcheck=off"),
+    output = vm_finish(vm_start(NO_NIC REPLAY ",rrcheck=off"),
                        EXIT_FAILURE);
     assert_one_message(output);
     assert_says(output, adapter_missing.says);
@@ -1821,6 +2075,26 @@ static const Hostile unknown_flag = {
 static const Hostile flag_beyond_32_bits = {
     REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET, { 0, 1ULL << 32 }, 60,
     { "flags 0x100000000", "async-net of adapter n0" },
+};
+
+static const Hostile unknown_link = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET_LINK, { 0 }, 200,
+    { "network client", "not there", "async-net-link" },
+};
+
+static const Hostile long_link = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET_LINK, { 1 }, 500000,
+    { "network client", "not there", "async-net-link" },
+};
+
+static const Hostile half_link = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET_LINK, { 2 }, 2,
+    { "neither up nor down", "async-net-link" },
+};
+
+static const Hostile unknown_mux = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_CHAR_MUX, { 0, UINT64_MAX }, 1,
+    { "character device", "async-char-mux" },
 };
 
 static const Hostile unknown_chardev = {
@@ -2237,6 +2511,49 @@ static void test_empty_packet(const void *opaque)
     assert_replays(STREAM REPLAY);
 }
 
+/* What the guest sends does not wait for a peer that does not read. */
+static void test_slow_peer(const void *opaque)
+{
+    const unsigned rounds = 1000;
+    const unsigned at_once = 8;         /* what the NIC has room for */
+    uint8_t frame[FRAME_MIN_BYTES];
+    g_autofree char *output = NULL;
+    Vm *vm = vm_start(STREAM RECORD " -S");
+    unsigned i;
+
+    vm_greet(vm);
+    rig.is_stream = true;
+    peer_open(0);
+    qobject_unref(vm_wait_event(vm, "NETDEV_STREAM_CONNECTED"));
+    vm_command(vm, "{ 'execute': 'cont' }");
+    guest_await(1);
+
+    for (i = 0; i < rounds; i++) {
+        frame_make(frame, sizeof(frame), COMMAND_NONE);
+        peer_send(0, frame, sizeof(frame));
+        expect_line(0, frame, sizeof(frame));
+        if ((i + 1) % at_once == 0) {
+            vm_wait_counter(vm, "f0", "sent-packets", 1 + i + 1);
+        }
+    }
+    if (!vm_counter(vm, "f0", "unsent")) {
+        fail("the peer has taken everything, though it has read nothing");
+    }
+    g_assert_cmpuint(vm_counter(vm, "f0", "unsent-dropped"), ==, 0);
+    for (i = 0; i < rounds; i++) {
+        peer_receive(0, frame);
+    }
+    g_assert_cmpuint(vm_counter(vm, "f0", "unsent"), ==, 0);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    output = vm_finish(vm, EXIT_STATUS);
+    assert_quiet(output);
+    peer_close(0);
+    assert_console();
+    file_rename("console", "console.recorded");
+
+    assert_replays(STREAM REPLAY);
+}
+
 /* --- Snapshots --------------------------------------------------------- */
 
 #define DISK                " -drive if=none,id=d0,file=disk,format=qcow2"
@@ -2359,6 +2676,16 @@ static const Test tests[] = {
     { "object-add-before-start/identical", test_object_add },
     { "changes-while-recording/refused", test_changes },
     { "changes-after-replay/refused", test_changes_after_replay },
+    { "nic-without-filter/gets-one", test_without_filter },
+    { "object-add-before-start/takes-place", test_filter_takes_place },
+    { "nic-option/gets-filter", test_old_options, NIC_OPTION },
+    { "net-options/get-filter", test_old_options, LEGACY },
+    { "hub-with-filter/identical", test_hub },
+    { "link-changes/identical", test_link },
+    { "link-of-replay/refused", test_link_of_replay },
+    { "link-down-before-start/compared", test_link_before_start },
+    { "plugging/refused", test_plugging },
+    { "plugging-before-start/allowed", test_plugging_before_start },
     { "without-rr/everything-passes", test_without_rr },
 
     { "two-filters-on-netdev/refused", test_refused, &two_filters },
@@ -2367,6 +2694,8 @@ static const Test tests[] = {
     { "status-off/refused", test_refused, &status_off },
     { "no-rrfile/refused", test_refused, &no_rrfile },
     { "no-shift/refused", test_refused, &no_shift },
+    { "incoming/refused", test_refused, &incoming },
+    { "two-cpus/refused", test_refused, &two_cpus },
     { "unknown-rr/refused", test_refused, &unknown_rr },
     { "unknown-rrcompress/refused", test_refused, &unknown_rrcompress },
     { "unknown-rrerror/refused", test_refused, &unknown_rrerror },
@@ -2417,6 +2746,10 @@ static const Test tests[] = {
     { "unknown-flag/reports", test_hostile, &unknown_flag },
     { "flag-beyond-32-bits/reports", test_hostile, &flag_beyond_32_bits },
     { "unknown-chardev/reports", test_hostile, &unknown_chardev },
+    { "unknown-link/reports", test_hostile, &unknown_link },
+    { "long-link-name/reports", test_hostile, &long_link },
+    { "half-link/reports", test_hostile, &half_link },
+    { "unknown-front-end/reports", test_hostile, &unknown_mux },
     { "unknown-input/reports", test_hostile, &unknown_input },
     { "unknown-bottom-half/reports", test_hostile, &unknown_bottom_half },
     { "unknown-request/reports", test_hostile, &unknown_request },
@@ -2441,6 +2774,7 @@ static const Test tests[] = {
 
     { "flood-of-packets/bounded", test_flood_of_packets },
     { "flood-of-bytes/bounded", test_flood_of_bytes },
+    { "peer-does-not-read/does-not-wait", test_slow_peer },
     { "empty-packet-from-netdev/dropped", test_empty_packet },
     { "snapshot-of-other-recording/refused", test_snapshot },
 };

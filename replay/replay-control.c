@@ -1,0 +1,140 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What the user may do to a machine that is recorded or replayed, once it has
+ * run, and what becomes of it.
+ *
+ * The link of a NIC can be changed while recording: that is an asynchronous
+ * event, and a replay changes the link at the same instruction.  Whatever else
+ * would reach the guest at a moment that no recording knows (plugging devices
+ * and netdevs, announcing the guest's address) is refused.  Stopping and going
+ * on is no event at all: the guest and its devices do not notice it.
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "net/net.h"
+#include "qemu/cutils.h"
+#include "sysemu/cpus.h"
+#include "sysemu/replay.h"
+#include "trace.h"
+#include "replay-internal.h"
+
+/* The longest name of a network client that is recorded, bytes. */
+#define NAME_MAX_BYTES      255
+
+typedef struct ReplayNetLink {
+    ReplayEvent ev;
+    uint64_t up;                        /* 1, or 0: down */
+    char name[NAME_MAX_BYTES + 1];      /* of a network client */
+} ReplayNetLink;
+
+/* --- Stopping and going on --------------------------------------------- */
+
+bool replay_hides_vm_change(void)
+{
+    return replay_has_begun() && !qemu_in_vcpu_thread();
+}
+
+/* --- What is refused --------------------------------------------------- */
+
+bool replay_allows_change(const char *what, bool before_start, Error **errp)
+{
+    if (replay_mode == REPLAY_MODE_NONE
+        || (before_start && !replay_has_begun())) {
+        return true;
+    }
+    error_setg(errp, "%s: the virtual machine is being %s, and the recording "
+               "does not know at which instruction this %s", what,
+               replay_mode == REPLAY_MODE_RECORD ? "recorded" : "replayed",
+               replay_mode == REPLAY_MODE_RECORD ? "happens" : "happened");
+    if (before_start) {
+        error_append_hint(errp, "Change the machine on the command line, or "
+                          "start QEMU with -S and change it before the first "
+                          "'cont'.\n");
+    }
+    return false;
+}
+
+/* --- Links ------------------------------------------------------------- */
+
+static ReplayEvent *replay_net_link_new(uint64_t up, const char *name)
+{
+    ReplayNetLink *s = g_new(ReplayNetLink, 1);
+
+    s->ev.kind = REPLAY_EV_ASYNC_NET_LINK;
+    s->up = up;
+    pstrcpy(s->name, sizeof(s->name), name);
+    return &s->ev;
+}
+
+static bool replay_net_link_exists(const char *name)
+{
+    NetClientState *ncs[MAX_QUEUE_NUM];
+
+    return strlen(name) <= NAME_MAX_BYTES
+           && qemu_find_net_clients_except(name, ncs, NET_CLIENT_DRIVER__MAX,
+                                           MAX_QUEUE_NUM) > 0;
+}
+
+bool replay_net_set_link(const char *name, bool up, Error **errp)
+{
+    if (!replay_has_begun()) {
+        return false;
+    }
+    if (replay_mode == REPLAY_MODE_PLAY) {
+        error_setg(errp, "set_link: the virtual machine is being replayed, "
+                   "and its links change as they were recorded");
+        return true;
+    }
+    if (!replay_net_link_exists(name)) {
+        /* The caller says so. */
+        return false;
+    }
+    replay_queue_event(replay_net_link_new(up, name));
+    return true;
+}
+
+static bool replay_net_link_save(const ReplayEvent *ev)
+{
+    const ReplayNetLink *s = container_of(ev, ReplayNetLink, ev);
+
+    replay_put(REPLAY_EV_ASYNC_NET_LINK, &s->up, s->name, strlen(s->name));
+    return true;
+}
+
+static ReplayEvent *replay_net_link_load(const ReplayLogEvent *logged,
+                                         Error **errp)
+{
+    g_autofree char *name = NULL;
+
+    if (logged->num[0] > 1) {
+        error_setg(errp, "a link is neither up nor down, but %" PRIu64,
+                   logged->num[0]);
+        return NULL;
+    }
+    name = g_strndup((const char *)logged->data,
+                     MIN(logged->len_bytes, NAME_MAX_BYTES));
+    if (strlen(name) != logged->len_bytes || !replay_net_link_exists(name)) {
+        g_autofree char *printable = g_strescape(name, NULL);
+
+        error_setg(errp, "the link of the network client '%s' changes, which "
+                   "is not there", printable);
+        return NULL;
+    }
+    return replay_net_link_new(logged->num[0], name);
+}
+
+static void replay_net_link_run(ReplayEvent *ev)
+{
+    g_autofree ReplayNetLink *s = container_of(ev, ReplayNetLink, ev);
+
+    trace_replay_net_link(s->name, replay_state.current_icount, s->up);
+    net_set_link(s->name, s->up, NULL);
+}
+
+const ReplayEventOps replay_net_link_ops = {
+    .save = replay_net_link_save,
+    .load = replay_net_link_load,
+    .run = replay_net_link_run,
+};

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""gdb's remote protocol, as far as the tests go."""
+
+import re
+import socket
+
+import rr
+
+
+class Gdb:
+    """A connection to QEMU's gdb stub, which stops the machine."""
+
+    def __init__(self, port):
+        self.sock = socket.create_connection(('127.0.0.1', port),
+                                             rr.STEP_CEILING)
+        self.pending = b''
+
+    def _send(self, question):
+        total = sum(question.encode()) % 256
+        self.sock.sendall(f'${question}#{total:02x}'.encode())
+
+    def _answer(self):
+        while True:
+            whole = re.search(rb'\$([^#]*)#[0-9a-f]{2}', self.pending)
+            if whole:
+                self.pending = self.pending[whole.end():]
+                self.sock.sendall(b'+')
+                return whole.group(1).decode()
+            got = self.sock.recv(65536)
+            rr.check(got, 'the gdb stub has gone')
+            self.pending += got
+
+    def ask(self, question):
+        self._send(question)
+        return self._answer()
+
+    def _stopped(self, answer):
+        rr.check(re.match('T|S', answer), f'gdb is told {answer!r}')
+
+    def interrupt(self):
+        """Stop the machine; as often as one likes."""
+        self.sock.sendall(b'\x03')
+        self._stopped(self._answer())
+
+    def step(self):
+        self._stopped(self.ask('s'))
+
+    def go_on(self):
+        self._send('c')
+
+    def detach(self):
+        """Let the machine run, and leave."""
+        self.interrupt()
+        rr.check(self.ask('D') == 'OK', 'gdb cannot detach')
+        self.close()
+
+    def close(self):
+        self.sock.close()

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What reaches the guest and is no packet: links, stops, slow back ends, ends.
+
+    guest                 QEMU                              this test
+    +-------------+       +--------------------------+      +---------------+
+    | Linux       |- NIC -| filter-replay - slirp    |------| HTTP server   |
+    |             |   |   |        or - socket       |------| a slow peer   |
+    +-------------+  link | monitor, gdb stub        |------| set_link,     |
+                          +--------------------------+      | stop, cont, ^C|
+                                                            +---------------+
+
+The guest must notice in the replay what it noticed in the recording, at the
+same instruction, and nothing else.
+"""
+
+import os
+import re
+import socket
+import struct
+import threading
+
+import rr
+import faults
+from gdb import Gdb
+
+FILE = rr.Payload(1_000_000)
+
+
+# --- links ------------------------------------------------------------------
+
+def link_changes(test, model):
+    """The cable is pulled and plugged in again while the guest runs.
+
+    Its driver notices (Linux's for e1000e does not, with or without rr=); in
+    the replay it does so again, though nobody pulls.
+    """
+    machine = rr.Machine(
+        nics=(rr.Nic(model),),
+        steps=('dhcp,eth0', 'bg,ping,10.0.2.2,3', 'join', 'carrier,eth0,0',
+               'carrier,eth0,1', 'ping,10.0.2.2,2'))
+
+    run = test.run(machine, 'record')
+    run.wait_line(r'\] ping: ')
+    run.qmp.command('set_link', name='n0', up=False)
+    run.wait_line('carrier: eth0 0')
+    run.qmp.command('set_link', name='n0', up=True)
+    recorded = run.finish()
+    replayed = test.replay(machine)
+
+    test.compare(recorded, replayed)
+    rr.check(b'carrier: eth0 1' in replayed.console(), 'no carrier came back')
+    links = faults.Recording(run.recording).of('async-net-link')
+    rr.check([(event.numbers, event.data) for event in links] ==
+             [((0,), b'n0'), ((1,), b'n0')], f'the recording has {links}')
+
+
+def register_links():
+    for model in ('virtio-net-pci', 'e1000', 'vmxnet3'):
+        def run(test, model=model):
+            link_changes(test, model)
+        run.__doc__ = link_changes.__doc__
+        rr.scenario(f'link/{model}/replays-identically')(run)
+
+
+register_links()
+
+
+# --- stop and continue ------------------------------------------------------
+
+# How often a machine is stopped, at the least.
+STOPS = 20
+
+
+def stop_often(run, until):
+    """Stop and continue @run until its console has a line that matches."""
+    count = 0
+    pattern = re.compile(until)
+    while not pattern.search(run.console().decode(errors='replace')):
+        run.qmp.command('stop')
+        run.qmp.command('cont')
+        count += 1
+    return count
+
+
+def stops(test, nic):
+    """The recorder is stopped and continued while its guest downloads, and
+    so is its replay, at other moments: the guest notices neither.
+    """
+    server = test.server(FILE, pace_s=0.02)
+    machine = rr.Machine(
+        nics=(nic,),
+        steps=('dhcp,eth0', 'get,' + server.url(FILE), 'ping,10.0.2.2,3'))
+
+    run = test.run(machine, 'record')
+    run.wait_line(r'\] get: ')
+    count = stop_often(run, r'\] got: ')
+    recorded = run.finish()
+    rr.check(count >= STOPS, f'it was stopped only {count} times')
+    rr.check_downloads(recorded, FILE)
+    server.stop()
+    replayed = test.replay(machine)
+    test.compare(recorded, replayed, server)
+
+    run = test.run(machine, 'replay', name='stopped', extra=('-no-shutdown',))
+    again = stop_often(run, r'\] ping: ')
+    rr.wait_for(lambda: run.qmp.status() == 'shutdown', 'end of the guest')
+    run.qmp.command('quit')
+    test.compare(recorded, run.finish(), server)
+    test.note(f'stopped {count} times in the recording, {again} in a replay')
+
+
+def register_stops():
+    for name, nic in (
+            ('virtio-net', rr.Nic('virtio-net-pci')),
+            ('virtio-net-timer', rr.Nic('virtio-net-pci',
+                                        device_options='tx=timer')),
+            ('e1000', rr.Nic('e1000')), ('e1000e', rr.Nic('e1000e')),
+            ('vmxnet3', rr.Nic('vmxnet3'))):
+        def run(test, nic=nic):
+            stops(test, nic)
+        run.__doc__ = stops.__doc__
+        rr.scenario(f'stop/{name}/replays-identically')(run)
+
+
+register_stops()
+
+
+def break_in(run, port, times):
+    """Interrupt @run with gdb, step, look at registers and continue."""
+    gdb = Gdb(port)
+    for _ in range(times):
+        gdb.interrupt()
+        for _ in range(3):
+            gdb.step()
+        rr.check(re.fullmatch('[0-9a-fx]{500,}', gdb.ask('g')),
+                 'gdb gets no registers')
+        gdb.go_on()
+    gdb.detach()
+    rr.check(not run.ended(), f'{run} was over before gdb was done')
+
+
+@rr.scenario('stop/gdb/replays-identically')
+def gdb_breaks_in(test):
+    """gdb breaks into the recorder, and into its replay, and steps: the
+    guest notices neither.
+    """
+    server = test.server(FILE, pace_s=0.02)
+    machine = rr.Machine(
+        nics=(rr.Nic('virtio-net-pci'),),
+        steps=('dhcp,eth0', 'get,' + server.url(FILE), 'ping,10.0.2.2,3'))
+    extra = {}
+    for mode in 'record', 'replay':
+        port = rr.free_port()
+        extra[mode] = port, ('-gdb', f'tcp:127.0.0.1:{port}')
+
+    port, options = extra['record']
+    run = test.run(machine, 'record', extra=options)
+    run.wait_line(r'\] get: ')
+    break_in(run, port, 5)
+    recorded = run.finish()
+    rr.check_downloads(recorded, FILE)
+    server.stop()
+    port, options = extra['replay']
+    run = test.run(machine, 'replay', extra=options)
+    run.wait_line('guest: Linux')
+    break_in(run, port, 5)
+    test.compare(recorded, run.finish(), server)
+
+
+@rr.scenario('stop/replay-break/replays-identically')
+def replay_break(test):
+    """A replay stops at the instructions that it was told, and goes on."""
+    machine = rr.Machine(
+        nics=(rr.Nic('e1000'),),
+        steps=('dhcp,eth0', 'ping,10.0.2.2,3'))
+    recorded = test.record(machine)
+    end = faults.Recording(recorded.recording).events[-1].icount
+
+    run = test.run(machine, 'replay', extra=('-S',))
+    for part in 0.2, 0.5, 0.9:
+        icount = int(end * part)
+        run.qmp.command('replay-break', icount=icount)
+        run.qmp.command('cont')
+        rr.wait_for(lambda: run.qmp.status() != 'running', 'breakpoint')
+        now = run.qmp.command('query-replay')['icount']
+        rr.check(now == icount, f'it stopped at {now}, not {icount}')
+    run.qmp.command('cont')
+    test.compare(recorded, run.finish())
+
+
+# --- back ends that take nothing --------------------------------------------
+
+class SlowPeer:
+    """The other end of a stream netdev: it reads nothing until it is told to.
+    """
+
+    def __init__(self, path):
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen()
+        self.reads = threading.Event()
+        self.received = 0
+        self.sock = None
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _read(self, count):
+        data = b''
+        while len(data) < count:
+            got = self.sock.recv(count - len(data))
+            if not got:
+                raise ConnectionError
+            data += got
+        return data
+
+    def _serve(self):
+        try:
+            self.sock = self.listener.accept()[0]
+            self.reads.wait()
+            while True:
+                self._read(struct.unpack('>I', self._read(4))[0])
+                self.received += 1
+        except OSError:
+            pass
+
+    def close(self):
+        self.reads.set()
+        self.listener.close()
+        if self.sock:
+            self.sock.close()
+
+
+# Of 41 packets each: more than the filter keeps.
+PINGS = 120
+
+
+def slow_peer(test, model):
+    """The peer of a stream netdev reads nothing while the guest sends: for
+    the guest all is sent at once.  The packets wait, and those that do not
+    fit are dropped and counted.
+    """
+    path = test.path('peer')
+    peer = SlowPeer(path)
+    test.closing.append(peer)
+    machine = rr.Machine(
+        nics=(rr.Nic(model, backend='stream', netdev_options='server=off,'
+                     f'addr.type=unix,addr.path={path}'),),
+        steps=('static,eth0,10.0.2.15/24', f'flood,10.0.2.2,{PINGS}'))
+
+    run = test.run(machine, 'record', extra=('-no-shutdown',))
+    run.wait_line(r'\] flood: ')
+    counters = {name: run.qmp.command('qom-get', path='/objects/f-n0',
+                                      property=name)
+                for name in ('unsent', 'unsent-dropped', 'sent-packets')}
+    rr.check(0 < counters['unsent'] <= 4096 and counters['unsent-dropped'] > 0
+             and counters['sent-packets'] >= PINGS * 41, f'it counts {counters}')
+    peer.reads.set()
+    rr.wait_for(lambda: run.qmp.command(
+        'qom-get', path='/objects/f-n0', property='unsent') == 0,
+        'end of the queue')
+    rr.wait_for(lambda: run.qmp.status() == 'shutdown', 'end of the guest')
+    run.qmp.command('quit')
+    recorded = run.finish()
+    peer.close()
+    replayed = test.replay(rr.Machine(
+        nics=(rr.Nic(model, netdev_options='restrict=on'),),
+        steps=machine.steps))
+
+    test.compare(recorded, replayed)
+    test.note(f'{counters}, {peer.received} packets arrived')
+
+
+def register_slow_peers():
+    for model in ('virtio-net-pci', 'vmxnet3'):
+        def run(test, model=model):
+            slow_peer(test, model)
+        run.__doc__ = slow_peer.__doc__
+        rr.scenario(f'slow-peer/{model}/replays-identically')(run)
+
+
+register_slow_peers()
+
+
+# --- what is typed ----------------------------------------------------------
+
+@rr.scenario('typed/multiplexed/replays-identically')
+def typed(test):
+    """Somebody types to the guest on a terminal that it shares with a
+    monitor, and talks to the monitor in between.  In the replay nobody types
+    to the guest, and the monitor is asked other things.
+    """
+    path = test.path('terminal')
+    machine = rr.Machine(nics=(rr.Nic('e1000'),),
+                         steps=('typed,ttyS1', 'typed,ttyS1'))
+    options = ('-chardev', f'socket,id=mux,mux=on,path={path},server=on,'
+               'wait=off', '-mon', 'chardev=mux')
+
+    def start(mode):
+        run = test.run(machine, mode, extra=options, serials=('chardev:mux',))
+        terminal = socket.socket(socket.AF_UNIX)
+        test.closing.append(terminal)
+        rr.wait_for(lambda: os.path.exists(path), 'terminal')
+        terminal.connect(path)
+        return run, terminal
+
+    run, terminal = start('record')
+    run.wait_line('typed: waiting')
+    terminal.sendall(b'\x01cinfo status\r\x01cto be or\n')
+    run.wait_line('typed: to be or')
+    terminal.sendall(b'not to be\n')
+    recorded = run.finish()
+    run, terminal = start('replay')
+    terminal.sendall(b'\x01cinfo version\r\x01cthat is the question\n')
+    replayed = run.finish()
+
+    test.compare(recorded, replayed)
+    rr.check(b'typed: not to be' in replayed.console(), 'nothing was typed')
+
+
+# --- exit status ------------------------------------------------------------
+
+def exits(test, status, step, *extra):
+    """What the guest gives as exit status, the replay exits with."""
+    machine = rr.Machine(nics=(rr.Nic('e1000'),),
+                         steps=('dhcp,eth0', 'ping,10.0.2.2,2', step))
+    recorded = test.run(machine, 'record', extra=extra).finish(status)
+    replayed = test.run(machine, 'replay', extra=extra).finish(status)
+    rr.check(b'ping: ' in recorded.console(), 'the guest has not come so far')
+    difference = rr.first_difference(recorded.console(), replayed.console())
+    rr.check(difference is None, f'the replay differs: {difference}')
+    rr.check(not replayed.stderr(), f'it says {replayed.stderr()!r}')
+
+
+def register_exits():
+    for name, status, step, *extra in (
+            ('isa-debug-exit', 2 * 21 + 1, 'port,244,21',
+             '-device', 'isa-debug-exit,iobase=0xf4,iosize=1'),
+            ('panic-exit-failure', 1, 'port,1285,1', '-device', 'pvpanic',
+             '-action', 'panic=exit-failure'),
+            ('panic-shutdown', 0, 'port,1285,1', '-device', 'pvpanic'),
+            ('reset', 0, 'port,100,254')):
+        def run(test, status=status, step=step, extra=tuple(extra)):
+            exits(test, status, step, *extra)
+        run.__doc__ = exits.__doc__
+        rr.scenario(f'exit/{name}/same-status')(run)
+
+
+register_exits()
