@@ -183,6 +183,14 @@ void replay_fail_err(ReplayEndReason reason, const char *remedy, Error *err);
 /* The same for a guest that does something else than it did. */
 void replay_diverge(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
+/**
+ * replay_came: what the guest makes now, for a report of it
+ * @kind: the event
+ * @adapter: netdev id, borrowed while the adapter lives; or NULL
+ * @packet: number of the packet that the guest sends there, from 1
+ */
+void replay_came(ReplayLogEventKind kind, const char *adapter, uint64_t packet);
+
 /* A replay asks for an event of the kind @expected, and that is not next. */
 void replay_mismatch(ReplayLogEventKind expected);
 
@@ -200,6 +208,19 @@ void replay_clear_failure(void);
 
 /* Remember an event for the report: it has been replayed. */
 void replay_remember_event(const ReplayLogEvent *ev);
+
+/* --- replay-time.c ----------------------------------------------------- */
+
+/**
+ * replay_skip_clocks: pass over readings of clocks that nobody repeats
+ *
+ * Whoever reads a clock for the guest does so in the same turn as what stands
+ * before it in the recording.  So if one is next when the main loop has its
+ * turn, it was QEMU's own (a snapshot that was made, for example).
+ *
+ * Context: main loop, locked; replay.
+ */
+void replay_skip_clocks(void);
 
 /* --- replay-progress.c -------------------------------------------------- */
 
@@ -346,5 +367,8 @@ void replay_progress_restart(void);
  * devices', so that clocks are there when these are loaded.
  */
 void replay_vmstate_register(void);
+
+/* Make what net/ knows of the NICs part of it. */
+void replay_nics_vmstate_register(void);
 
 #endif

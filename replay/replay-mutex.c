@@ -5,11 +5,16 @@
  * loop and the vCPU thread both make them.  It hands out tickets, so that a
  * thread that releases it and takes it again at once, as the vCPU does, waits
  * for whoever asked in between.
+ *
+ * The vCPU thread has it while it executes the guest's code.  Who has to wait
+ * for it asks the vCPU to come out: packets would be late otherwise.
  */
 
 #include "qemu/osdep.h"
+#include "hw/core/cpu.h"
 #include "qemu/main-loop.h"
 #include "qemu/thread.h"
+#include "sysemu/cpus.h"
 #include "sysemu/replay.h"
 #include "replay-internal.h"
 
@@ -50,6 +55,9 @@ void replay_mutex_lock(void)
 
     WITH_QEMU_LOCK_GUARD(&mutex.lock) {
         ticket = mutex.next_ticket++;
+        if (mutex.serving != ticket && first_cpu && !qemu_in_vcpu_thread()) {
+            qemu_cpu_kick(first_cpu);
+        }
         while (mutex.serving != ticket) {
             qemu_cond_wait(&mutex.turn, &mutex.lock);
         }

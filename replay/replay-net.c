@@ -538,6 +538,7 @@ static void replay_net_sent_replay(ReplayNetState *rns,
         return;
     }
     replay_account_executed_instructions();
+    replay_came(REPLAY_EV_NET_SENT, rns->netdev_id, rns->counters.sent_packets);
     if (!replay_next_event_is(REPLAY_EV_NET_SENT)
         && !replay_next_event_is(REPLAY_EV_NET_SENT_DATA)) {
         rns->counters.mismatched++;

@@ -37,8 +37,12 @@
 /* How long the main loop sleeps at the least while the machine is stopped. */
 #define STOPPED_MIN_NS          (10 * SCALE_MS)
 
-/* How long the main loop may sleep when it is the vCPU's turn. */
-#define VCPU_TURN_MAX_NS        (10 * SCALE_MS)
+/*
+ * How long the main loop may sleep when it is the vCPU's turn: when something
+ * has happened since its last round, and when not.  It is woken for its turn.
+ */
+#define VCPU_TURN_MAX_NS        (100 * SCALE_MS)
+#define VCPU_STILL_MAX_NS       (10 * SCALE_MS)
 
 /* Replay mutex. */
 static struct {
@@ -63,12 +67,6 @@ static bool replay_is_main_loop_event(uint8_t kind)
     default:
         return false;
     }
-}
-
-/* Returns: whether either thread can make an event of this kind. */
-static bool replay_is_shared_event(uint8_t kind)
-{
-    return kind == REPLAY_EV_CLOCK_HOST || kind == REPLAY_EV_CLOCK_VIRTUAL_RT;
 }
 
 void replay_wake_main_loop(void)
@@ -164,7 +162,7 @@ static int64_t replay_wait_for_end(int64_t timeout_ns)
 
 int64_t replay_main_loop_timeout(int64_t timeout_ns)
 {
-    uint8_t kind = replay_state.next.kind;
+    uint8_t kind;
     bool vcpu_idle;
 
     if (replay_is_stopped() && timeout_ns >= 0) {
@@ -175,6 +173,8 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
         || !replay_events_enabled()) {
         return timeout_ns;
     }
+    replay_skip_clocks();
+    kind = replay_state.next.kind;
     if (kind == REPLAY_EV_NONE) {
         return replay_wait_for_end(timeout_ns);
     }
@@ -199,13 +199,13 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
         }
     }
 
-    if (replay_is_main_loop_event(kind)
-        || (vcpu_idle && replay_is_shared_event(kind))) {
+    if (replay_is_main_loop_event(kind)) {
         return progress.main_rounds > SPIN_ROUNDS ? ROUND_MAX_NS : 0;
     }
     if (vcpu_idle) {
         replay_wake_vcpu();
     }
-    return qemu_soonest_timeout(timeout_ns, progress.main_rounds > SPIN_ROUNDS
-                                            ? ROUND_MAX_NS : VCPU_TURN_MAX_NS);
+    return qemu_soonest_timeout(timeout_ns,
+        progress.main_rounds > SPIN_ROUNDS ? ROUND_MAX_NS :
+        progress.main_rounds ? VCPU_STILL_MAX_NS : VCPU_TURN_MAX_NS);
 }

@@ -34,7 +34,11 @@ static struct {
     bool ended;                         /* said once */
     ReplayLogEvent last[LAST_EVENTS];   /* ring; their data is gone */
     uint64_t remembered;                /* all events that were put into it */
-} report;
+    /* What the guest makes now; REPLAY_EV_NONE if nobody has said so. */
+    uint8_t came;
+    const char *came_adapter;           /* borrowed; or NULL */
+    uint64_t came_packet;
+} report = { .came = REPLAY_EV_NONE };
 
 bool replay_has_failed(void)
 {
@@ -55,8 +59,17 @@ void replay_clear_failure(void)
     report.remembered = 0;
 }
 
+void replay_came(ReplayLogEventKind kind, const char *adapter, uint64_t packet)
+{
+    report.came = kind;
+    report.came_adapter = adapter;
+    report.came_packet = packet;
+}
+
 void replay_remember_event(const ReplayLogEvent *ev)
 {
+    report.came = REPLAY_EV_NONE;
+
     report.last[report.remembered++ % LAST_EVENTS] = *ev;
 }
 
@@ -132,10 +145,23 @@ static ReplayEndInfo *replay_end_info(ReplayEndReason reason,
     if (ev->kind != REPLAY_EV_NONE) {
         info->has_file_offset = true;
         info->file_offset = ev->file_offset;
+    } else if (reason != REPLAY_END_REASON_STUCK) {
+        /* Where the recording is not what it should be, or ends. */
+        info->has_file_offset = true;
+        info->file_offset = replay_file_read_bytes();
     }
     if (adapter) {
         info->has_adapter = true;
         info->adapter = g_strdup(adapter);
+    }
+    if (report.came != REPLAY_EV_NONE) {
+        info->has_came = true;
+        info->came = g_strdup(replay_kind_name(report.came));
+        if (report.came_adapter) {
+            info->has_came_adapter = info->has_came_packet = true;
+            info->came_adapter = g_strdup(report.came_adapter);
+            info->came_packet = report.came_packet;
+        }
     }
     info->icount = replay_state.current_icount;
     if (cpu) {
@@ -166,6 +192,14 @@ static void replay_print(const ReplayEndInfo *info)
                      info->pc);
     }
     error_printf("\n");
+    if (info->has_came) {
+        error_printf("  the guest makes the event '%s'", info->came);
+        if (info->has_came_adapter) {
+            error_printf(", packet %" PRId64 " through adapter %s",
+                         info->came_packet, info->came_adapter);
+        }
+        error_printf("\n");
+    }
     if (info->last_events) {
         error_printf("  the last events that were replayed:\n");
     }
@@ -250,6 +284,7 @@ void replay_diverge(const char *fmt, ...)
 
 void replay_mismatch(ReplayLogEventKind expected)
 {
+    replay_came(expected, NULL, 0);
     replay_diverge("the guest does something that needs the event '%s', the "
                    "recording has '%s'", replay_kind_name(expected),
                    replay_kind_name(replay_state.next.kind));

@@ -104,6 +104,7 @@ static const VMStateDescription vmstate_replay = {
 void replay_vmstate_register(void)
 {
     vmstate_register(NULL, 0, &vmstate_replay, &replay_state);
+    replay_nics_vmstate_register();
 }
 
 void replay_vmstate_init(void)

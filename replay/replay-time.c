@@ -32,6 +32,23 @@ int64_t replay_save_clock(ReplayClockKind kind, int64_t clock,
     return clock;
 }
 
+void replay_skip_clocks(void)
+{
+    for (;;) {
+        ReplayClockKind kind;
+
+        if (replay_next_event_is(REPLAY_EV_CLOCK_HOST)) {
+            kind = REPLAY_CLOCK_HOST;
+        } else if (replay_next_event_is(REPLAY_EV_CLOCK_VIRTUAL_RT)) {
+            kind = REPLAY_CLOCK_VIRTUAL_RT;
+        } else {
+            return;
+        }
+        replay_state.cached_clock[kind] = replay_state.next.num[0];
+        replay_finish_event();
+    }
+}
+
 int64_t replay_read_clock(ReplayClockKind kind, int64_t raw_icount)
 {
     g_assert(replay_mutex_locked());

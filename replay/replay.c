@@ -65,8 +65,11 @@ bool replay_next_event_is(ReplayLogEventKind kind)
                         PRIu64 " is not known", cause);
             return false;
         }
-        if (shutdown_caused_by_guest(cause)) {
-            /* The guest does it again, and has its event then. */
+        if (shutdown_caused_by_guest(cause) || !core.begun) {
+            /*
+             * The guest does it again, and has its event then.  And nobody
+             * ends a machine that has not begun.
+             */
             break;
         }
         /* What the guest did until it was heard is in the recording, too. */

@@ -502,6 +502,14 @@ def check_printed(report):
         f'  guest: icount {report.icount}, vCPU {report.cpu} '
         f'at pc 0x{report.pc:x}',
         *('    ' + line for line in report.last_events)]
+    if report.came:
+        through = f', packet {report.came_packet} through adapter ' \
+            f'{report.came_adapter}' if report.came_adapter else ''
+        expected.append(f"  the guest makes the event '{report.came}'{through}")
+    rr.check(bool(report.came) == any(
+        words in report.message for words in
+        ('that the guest sends', 'the guest sends packet',
+         'needs the event')), f'what came? {report}')
     for line in expected:
         rr.check(line + '\n' in text, f'no {line!r} in {whole!r}')
     rr.check(text.count('ends here') == 1, f'reported twice: {whole!r}')

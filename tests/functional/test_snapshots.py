@@ -12,6 +12,7 @@ import os
 import subprocess
 
 import rr
+import faults
 
 MACHINE = rr.Machine(nics=(rr.Nic('virtio-net-pci'),),
                      steps=('dhcp,eth0', 'sleep,2', 'ping,10.0.2.2,2'))
@@ -47,3 +48,88 @@ def of_another_recording(test):
     rr.check('made under another recording' in mixed.stderr(),
              f'{mixed} says {mixed.stderr()!r}')
     rr.check(not mixed.console(), f'{mixed}: the guest has run')
+
+
+def human(run, line):
+    return run.qmp.command('human-monitor-command', **{'command-line': line})
+
+
+def wait_stop_at(run, icount):
+    """Wait until a replay has stopped at @icount."""
+    rr.wait_for(lambda: run.qmp.status() != 'running', 'breakpoint')
+    now = run.qmp.command('query-replay')['icount']
+    rr.check(now == icount, f'it has stopped at {now}, not {icount}')
+
+
+@rr.scenario('snapshot/seek-back/replays-identically')
+def seek_back(test):
+    """A replay that has gone far goes back to the snapshot and, by way of a
+    breakpoint, forward again to its end.
+    """
+    extra = image(test)
+    recorded = test.record(MACHINE, extra=extra, icount='rrsnapshot=start')
+    end = faults.Recording(recorded.recording).events[-1].icount
+
+    run = test.run(MACHINE, 'replay', extra=(*extra, '-S'),
+                   icount='rrsnapshot=start')
+    run.qmp.command('replay-break', icount=end * 3 // 4)
+    run.qmp.command('cont')
+    wait_stop_at(run, end * 3 // 4)
+    before = len(run.console())
+    run.qmp.command('replay-seek', icount=end // 2)
+    wait_stop_at(run, end // 2)
+    run.qmp.command('replay-break', icount=end // 2 + 1000)
+    human(run, 'loadvm start')
+    run.qmp.command('cont')
+    wait_stop_at(run, end // 2 + 1000)
+    run.qmp.command('replay-break', icount=end * 3 // 4)
+    run.qmp.command('replay-seek', icount=end // 4)
+    wait_stop_at(run, end // 4)
+    run.qmp.command('cont')
+    run.finish()
+
+    rr.check(before > 1000, f'it had written {before} bytes only')
+    rr.check(run.console().endswith(recorded.console()),
+             'the last time it has written something else')
+    rr.check(not run.stderr(), f'it says {run.stderr()!r}')
+
+
+@rr.scenario('snapshot/load-while-recording/refused')
+def load_while_recording(test):
+    """A recorder does not go back in time, and loses nothing by the attempt.
+    """
+    extra = image(test)
+    run = test.run(MACHINE, 'record', extra=extra, icount='rrsnapshot=start')
+    run.wait_line('dhcp: ')
+    answer = human(run, 'loadvm start')
+    run.qmp.command('cont')
+    recorded = run.finish()
+
+    rr.check('time would go back' in answer, f'the answer is {answer!r}')
+    test.compare(recorded, test.replay(MACHINE, extra=extra,
+                                       icount='rrsnapshot=start'))
+
+
+@rr.scenario('snapshot/load-of-another-recording/ends-the-replay')
+def load_of_another(test):
+    """A snapshot of another recording that is loaded while a replay runs is
+    refused; what is left of the machine cannot go on.
+    """
+    extra = image(test)
+    for name in 'one', 'two':
+        test.record(MACHINE, name=name, recording=name, extra=extra,
+                    icount=f'rrsnapshot={name}')
+    run = test.run(MACHINE, 'replay', recording='two', extra=extra,
+                   icount='rrsnapshot=two')
+    run.wait_line('guest: Linux')
+    uuid = run.qmp.command('query-replay')['uuid']
+    answer = human(run, 'loadvm one')
+    rr.check('made under another recording' in answer,
+             f'the answer is {answer!r}')
+    rr.check(run.qmp.command('query-replay')['uuid'] == uuid,
+             'it is another replay now')
+    human(run, 'cont')
+    rr.wait_for(lambda: 'cannot be continued' in run.stderr(),
+                'word that it cannot be continued')
+    run.qmp.command('quit')
+    run.finish(status=1)

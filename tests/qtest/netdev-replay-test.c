@@ -1644,6 +1644,25 @@ static const Refusal incoming = {
     { "by migration", "Leave -incoming out" },
 };
 
+static const Refusal redirector = {
+    ONE RECORD " -chardev null,id=c0"
+    " -object filter-redirector,id=r0,netdev=n0,indev=c0",
+    { "filter-redirector", "'n0'", "indev=c0", "not recorded" },
+};
+
+static const Refusal colo_compare = {
+    ONE RECORD " -chardev null,id=c0 -chardev null,id=c1 -chardev null,id=c2"
+    " -object iothread,id=t0 -object colo-compare,id=r0,primary_in=c0,"
+    "secondary_in=c1,outdev=c2,iothread=t0",
+    { "colo-compare", "recorded" },
+};
+
+static const Refusal failover = {
+    MACHINE DGRAM(0) RECORD
+    " -device virtio-net-pci,netdev=n0,failover=on,romfile=",
+    { "failover=on", "no recording knows" },
+};
+
 static const Refusal two_cpus = {
     ONE RECORD " -smp 2",
     { "cannot be recorded or replayed", "'smp'" },
@@ -2695,6 +2714,9 @@ static const Test tests[] = {
     { "no-rrfile/refused", test_refused, &no_rrfile },
     { "no-shift/refused", test_refused, &no_shift },
     { "incoming/refused", test_refused, &incoming },
+    { "filter-redirector/refused", test_refused, &redirector },
+    { "colo-compare/refused", test_refused, &colo_compare },
+    { "failover/refused", test_refused, &failover },
     { "two-cpus/refused", test_refused, &two_cpus },
     { "unknown-rr/refused", test_refused, &unknown_rr },
     { "unknown-rrcompress/refused", test_refused, &unknown_rrcompress },
