@@ -85,8 +85,10 @@ QEMU_BUILD_BUG_ON((REPLAY_LOG_INDEX_MAX * 4 + REPLAY_LOG_ADAPTERS_MAX * 3 +
 
 /* Deflation that saves less than 1/32 is not worth its inflation. */
 #define REPLAY_LOG_DEFLATE_GAIN     32
-/* After a chunk that did not shrink, at most so many are not even tried. */
+/* After a chunk that did not shrink, at most so many are not even tried... */
 #define REPLAY_LOG_DEFLATE_SKIP_MAX 32
+/* ...of those that are at least so large. */
+#define REPLAY_LOG_DEFLATE_SKIP_BYTES (REPLAY_LOG_CHUNK_BYTES / 2)
 
 /* --- Events: names and fields ------------------------------------------ */
 
@@ -1184,8 +1186,9 @@ static size_t replay_log_chunk_deflate(ReplayLogWriter *w)
 {
     z_stream *z = w->z;
     size_t room = w->len_bytes - w->len_bytes / REPLAY_LOG_DEFLATE_GAIN;
+    bool is_small = w->len_bytes < REPLAY_LOG_DEFLATE_SKIP_BYTES;
 
-    if (w->z_skip) {
+    if (w->z_skip && !is_small) {
         w->z_skip--;
         return 0;
     }
@@ -1197,6 +1200,10 @@ static size_t replay_log_chunk_deflate(ReplayLogWriter *w)
     if (deflate(z, Z_FINISH) == Z_STREAM_END && z->avail_out) {
         w->z_skip_next = 1;
         return room - z->avail_out;
+    }
+    if (is_small) {
+        /* It says nothing about the next one, and trying costs little. */
+        return 0;
     }
     w->z_skip = w->z_skip_next;
     w->z_skip_next = MIN(w->z_skip_next * 2, REPLAY_LOG_DEFLATE_SKIP_MAX);

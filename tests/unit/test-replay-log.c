@@ -448,6 +448,26 @@ static void test_stats(void)
     replay_log_writer_close(w, &error_abort);
 }
 
+/* A chunk that is too small to shrink keeps no other from being tried. */
+static void test_small_chunk(void)
+{
+    g_autofree char *path = test_path();
+    ReplayLogWriter *w = writer_new(path, REPLAY_LOG_COMPRESS);
+    ReplayLogStats stats;
+    unsigned i;
+
+    replay_log_write_event(w, REPLAY_EV_INTERRUPT, NULL, NULL, 0);
+    replay_log_writer_flush(w, &error_abort);
+    for (i = 0; i < 40000; i++) {
+        replay_log_write_event(w, REPLAY_EV_INTERRUPT, NULL, NULL, 0);
+    }
+    replay_log_writer_flush(w, &error_abort);
+    stats = replay_log_writer_stats(w);
+    g_assert_cmpint(stats.raw_bytes, ==, 40001);
+    g_assert_cmpint(stats.stored_bytes, <, 2000);
+    replay_log_writer_close(w, &error_abort);
+}
+
 static void test_info(void)
 {
     g_autofree char *path = test_path();
@@ -1824,6 +1844,8 @@ int main(int argc, char **argv)
                     test_event_names);
     g_test_add_func("/replay-log/crc32c/is-qemus", test_crc32c);
     g_test_add_func("/replay-log/stats/count-what-was-written", test_stats);
+    g_test_add_func("/replay-log/small-chunk/next-is-deflated",
+                    test_small_chunk);
     g_test_add_func("/replay-log/info/tells-chunks-and-end", test_info);
 
     for (i = 0; i < ARRAY_SIZE(seeks); i++) {
