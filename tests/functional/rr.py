@@ -212,6 +212,7 @@ class Run:
     @recording: the recording's path
     @icount: further -icount options
     @extra: further arguments, placed before the filters'
+    @fds: file descriptors that it inherits
     @serials: what is behind the guest's second and further serial ports
     @wrapper: a command that executes what follows it
     """
@@ -219,7 +220,7 @@ class Run:
     living = set()
 
     def __init__(self, qemu, machine, mode, place, name, recording=None,
-                 icount='', extra=(), wrapper=(), serials=()):
+                 icount='', extra=(), wrapper=(), serials=(), fds=()):
         self.name = name
         self.mode = mode
         self.recording = recording
@@ -250,7 +251,7 @@ class Run:
             # pylint: disable-next=consider-using-with
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=stderr,
-                stderr=stderr, pass_fds=[theirs.fileno()])
+                stderr=stderr, pass_fds=[theirs.fileno(), *fds])
         self.living.add(self)
 
     def __str__(self):
@@ -358,10 +359,12 @@ class Server:
 
     @pace_s: the seconds it rests after each piece; for a download that lasts
     @piece_bytes: the size of a piece
+    @listener: a listening socket, instead of one on 127.0.0.1
     @served: the (path, seconds) of each download
     """
 
-    def __init__(self, *payloads, pace_s=0, piece_bytes=PIECE_BYTES):
+    def __init__(self, *payloads, pace_s=0, piece_bytes=PIECE_BYTES,
+                 listener=None):
         content = {payload.path(): payload.content() for payload in payloads}
         served = self.served = []
 
@@ -393,8 +396,13 @@ class Server:
             def handle_error(self, request, client_address):
                 pass
 
-        self.http = HttpServer(('127.0.0.1', 0), Handler)
-        self.port = self.http.server_address[1]
+        if listener is None:
+            listener = socket.create_server(('127.0.0.1', 0))
+        self.http = HttpServer(listener.getsockname(), Handler,
+                               bind_and_activate=False)
+        self.http.socket.close()
+        self.http.socket = listener
+        self.port = listener.getsockname()[1]
         self.thread = threading.Thread(
             target=self.http.serve_forever, kwargs={'poll_interval': POLL},
             daemon=True)

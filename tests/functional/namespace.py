@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A network of its own, with taps on it, for as long as a test needs it.
+
+Run as a program, this file makes a network namespace and sends what it made
+there to its caller: descriptors of taps, and sockets, which all stay in that
+namespace whoever uses them.  It needs no tool and no root, where the kernel
+lets anybody have a user namespace.  The namespace is gone when its last
+descriptor is.
+"""
+
+import array
+import ctypes
+import fcntl
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+
+# The flags of unshare(), the requests of ioctl() and their flags.
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+TUNSETIFF = 0x400454ca
+IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 2, 0x1000, 0x4000, 0x100
+SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK = 0x8914, 0x8916, 0x891c
+SIOCGIFINDEX = 0x8933
+IFF_UP = 1
+
+# How many sockets of a kind a test can have.
+SOCKETS = 4
+
+
+class Namespace:
+    """The caller's side.
+
+    @taps: descriptors of the taps, on networks 10.2.N.0/24 and
+        fd00:N::/64 where the namespace has the address 1
+    """
+
+    def __init__(self, taps, vnet_hdr=True, queues=1):
+        ours, theirs = socket.socketpair()
+        with ours, theirs, subprocess.Popen(
+                [sys.executable, '-B', os.path.abspath(__file__),
+                 str(theirs.fileno()), str(taps), str(int(vnet_hdr)),
+                 str(queues)],
+                stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]):
+            theirs.close()
+            text, fds, _, _ = socket.recv_fds(ours, 65536, 256)
+        answer = json.loads(text or b'{"problem": "nothing was made"}')
+        #: why there is no namespace, or None
+        self.problem = answer.get('problem')
+        self.taps = tuple(fds[:taps * queues])
+        self.socks = [socket.socket(fileno=fd) for fd in fds[taps * queues:]]
+
+    def take(self, family, kind):
+        """A new socket in the namespace, neither bound nor connected."""
+        for sock in self.socks:
+            if (sock.family, sock.type) == (family, kind):
+                self.socks.remove(sock)
+                return sock
+        raise AssertionError(f'a test has only {SOCKETS} sockets')
+
+    def listener(self):
+        """A socket that listens on all addresses, of IPv4 and IPv6."""
+        sock = self.take(socket.AF_INET6, socket.SOCK_STREAM)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(('::', 0))
+        sock.listen()
+        return sock
+
+    def close(self):
+        for fd in self.taps:
+            os.close(fd)
+        for sock in self.socks:
+            sock.close()
+        self.taps = ()
+        self.socks = []
+
+
+def enter():
+    """Move this process into a new network namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for flags in (CLONE_NEWNET, CLONE_NEWUSER | CLONE_NEWNET):
+        if libc.unshare(flags) == 0:
+            return
+    number = ctypes.get_errno()
+    raise OSError(number, 'no network namespace: ' + os.strerror(number))
+
+
+def request_of(name, more=b''):
+    return struct.pack('16s24s', name.encode(), more)
+
+
+def address_of(text):
+    return struct.pack('HH4s', socket.AF_INET, 0, socket.inet_aton(text))
+
+
+def make_tap(number, flags, queues):
+    """A tap, up and with its addresses; the descriptors of its queues."""
+    name = f'tap{number}'
+    fds = []
+    for _ in range(queues):
+        fds.append(os.open('/dev/net/tun', os.O_RDWR))
+        fcntl.ioctl(fds[-1], TUNSETIFF,
+                    request_of(name, struct.pack('H', flags)))
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock, SIOCSIFADDR,
+                    request_of(name, address_of(f'10.2.{number}.1')))
+        fcntl.ioctl(sock, SIOCSIFNETMASK,
+                    request_of(name, address_of('255.255.255.0')))
+        fcntl.ioctl(sock, SIOCSIFFLAGS,
+                    request_of(name, struct.pack('H', IFF_UP)))
+        index = array.array('B', request_of(name))
+        fcntl.ioctl(sock, SIOCGIFINDEX, index)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock, SIOCSIFADDR, struct.pack(
+            '16sIi', socket.inet_pton(socket.AF_INET6, f'fd00:{number}::1'),
+            64, struct.unpack_from('i', index, 16)[0]))
+    return fds
+
+
+def main():
+    back_fd, taps, vnet_hdr, queues = map(int, sys.argv[1:])
+    flags = IFF_TAP | IFF_NO_PI
+    flags |= IFF_VNET_HDR if vnet_hdr else 0
+    flags |= IFF_MULTI_QUEUE if queues > 1 else 0
+    answer, fds = {}, []
+    try:
+        enter()
+        for number in range(taps):
+            fds += make_tap(number, flags, queues)
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                fds += [socket.socket(family, kind).detach()
+                        for _ in range(SOCKETS)]
+    except OSError as error:
+        answer, fds = {'problem': str(error)}, []
+    with socket.socket(fileno=back_fd) as back:
+        socket.send_fds(back, [json.dumps(answer).encode()], fds)
+
+
+if __name__ == '__main__':
+    main()

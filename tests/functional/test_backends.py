@@ -1,0 +1,514 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every back end, and traffic of every kind.
+
+    guest                         QEMU                          this test
+    +------------------+          +------------------------+    +------------+
+    | reflect: sends   |- eth0 ---| filter - socket        |----| Station:   |
+    | back the frames  |- eth1 ---| filter - stream, dgram |----| Ethernet   |
+    | and datagrams    |          +------------------------+    | in Python  |
+    | that it gets     |- eth2 ---| filter - slirp         |----| UDP client |
+    |                  |          +------------------------+    +------------+
+    | wget, httpd      |- eth3 ---| filter - tap           |----| a network  |
+    +------------------+          +------------------------+    | namespace  |
+                                                                +------------+
+
+A recording is replayed with nobody at the other end.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import http.client
+import random
+import socket
+
+import peer
+import rr
+from namespace import Namespace
+
+FILE = rr.Payload(2_000_000)
+
+
+def lasting(test, thing):
+    """@thing, which is closed when @test is over."""
+    test.closing.append(thing)
+    return thing
+
+
+def data_of(seed, sizes, first=1):
+    """Messages of these @sizes, by number."""
+    source = random.Random(seed)
+    return {number: source.randbytes(size)
+            for number, size in enumerate(sizes, first)}
+
+
+# --- frames of all kinds ----------------------------------------------------
+
+# Of the data in a frame or datagram.
+FRAME_HEAD = peer.ETHERNET.size + peer.HEAD.size
+DATAGRAM_HEAD = peer.IPV4.size + peer.UDP.size + peer.HEAD.size
+FRAME_SIZES = (20, 21, 42, 59, 60, 61, 64, 65, 128, 1024, 1513, 1514)
+JUMBO_SIZES = (1515, 1518, 1522, 2047, 2048, 2049, 4095, 4096, 4097, 4110,
+               8191, 8192, 8193, 9013, 9014)
+ODD_SIZES = (1, 13, 1515, 1600, 4000, 9018, 20000, 65000)
+# By MTU: about as much as a UDP socket takes at once.
+BURST = {1500: 60, 9000: 20}
+# QEMU's models of these never receive again, with or without a recording, after
+# a frame that is no frame, or is longer than the Ethernet has them.
+DELICATE = {'ne2k_pci', 'pcnet', 'tulip'}
+# How many frames at once these do not lose.
+AT_ONCE = {'ne2k_pci': 3, 'pcnet': 10}
+
+
+class Conversation:
+    """What a station says to the guest, and what the guest has to keep of it.
+
+    @frames, @datagrams: data by number; the datagrams of all stations come
+        to one reflect, and have numbers of their own
+    """
+
+    def __init__(self, station, model, mtu):
+        self.station = station
+        self.model = model
+        self.mtu = mtu
+        self.frames = {}
+        self.datagrams = {}
+
+    def say_frames(self, sizes, to=None):
+        step = AT_ONCE.get(self.model, len(sizes))
+        for start in range(0, len(sizes), step):
+            new = data_of(1, (size - FRAME_HEAD for size
+                              in sizes[start:start + step]),
+                          len(self.frames) + 1)
+            self.station.frames(new, to)
+            self.frames.update(new)
+
+    def say_datagrams(self, sizes, to=None, to_mac=None):
+        number = 1000 * self.station.address[2] + len(self.datagrams) + 1
+        new = data_of(2, (size - DATAGRAM_HEAD for size in sizes), number)
+        self.station.datagrams(new, to and socket.inet_aton(to), to_mac)
+        self.datagrams.update(new)
+
+    def hold(self):
+        station, source = self.station, random.Random(3)
+        network = f'10.1.{station.address[2]}'
+        station.resolve()
+        station.ping(0, 1, 17, 18, 19, 56, 1472, self.mtu - 28)
+        for size in (14, 15, 19):
+            station.tiny_frame(size)
+        self.say_frames(FRAME_SIZES)
+        if self.mtu > 1500:
+            self.say_frames(JUMBO_SIZES)
+        self.say_frames((60, 1514), peer.BROADCAST)
+        self.say_frames((60, 1514), peer.FRAME_GROUP)
+        self.say_datagrams((34, 60, 1500, self.mtu))
+        self.say_datagrams((60, self.mtu), '255.255.255.255', peer.BROADCAST)
+        self.say_datagrams((60, self.mtu), network + '.255', peer.BROADCAST)
+        self.say_datagrams((60, self.mtu), peer.DATAGRAM_GROUP,
+                           peer.FRAME_GROUP)
+        # Nothing can be expected of frames for others, and of the odd ones.
+        for to in (b'\x02other', b'\x01other'):
+            station.send(station.frame(peer.TYPE_FRAME, bytes(100), to))
+        for size in () if self.model in DELICATE else ODD_SIZES:
+            frame = station.frame(peer.TYPE_FRAME, bytes(size))
+            station.send(frame[:size])
+            self.say_frames((600,))
+        self.say_frames([source.randint(FRAME_HEAD, self.mtu + 14)
+                         for _ in range(BURST[self.mtu])])
+        station.frames({peer.END: b''})
+
+
+def conversing_machine(links, models, mtu=1500, filters=None):
+    steps = []
+    for number in range(len(links)):
+        if mtu != 1500:
+            steps.append(f'mtu,eth{number},{mtu}')
+        steps.append(f'bg,static,eth{number},10.1.{number}.15/24')
+    steps.append('join')
+    interfaces = [f'eth{number}' for number in range(len(links))]
+    steps += [f'bg,reflect,frames,{name}' for name in interfaces]
+    steps += [','.join(('reflect', 'udp', str(peer.REFLECT_PORT),
+                        peer.DATAGRAM_GROUP, *interfaces)), 'join']
+    return rr.Machine(
+        nics=tuple(link.nic(model, number) for number, (link, model)
+                   in enumerate(zip(links, models))),
+        steps=tuple(steps), filters=filters)
+
+
+def descriptors(links):
+    return [fd for link in links for fd in link.fds]
+
+
+def check_kept(run, where, messages):
+    """Check that the guest has told that it got @messages."""
+    rr.check(f'reflect: {where} {peer.kept(messages)}'.encode()
+             in run.console(),
+             f'{run}: what came to {where} is not {peer.kept(messages)}')
+
+
+def record_conversations(test, machine, links, mtu=1500):
+    """Record the guest while a station on each link converses with it."""
+    run = test.run(machine, 'record', fds=descriptors(links))
+    for number in range(len(links)):
+        run.wait_line(f'reflect: eth{number} ready')
+    run.wait_line(f'reflect: {peer.REFLECT_PORT} ready')
+    conversations = [
+        Conversation(lasting(test, peer.Station(link.wire(), number)),
+                     machine.nics[number].model, mtu)
+        for number, link in enumerate(links)]
+    with concurrent.futures.ThreadPoolExecutor(len(links)) as pool:
+        for held in [pool.submit(c.hold) for c in conversations]:
+            held.result()
+    conversations[0].station.datagrams({peer.END: b''})
+    run.finish()
+    datagrams = {}
+    for number, conversation in enumerate(conversations):
+        conversation.station.close()
+        datagrams.update(conversation.datagrams)
+        check_kept(run, f'eth{number}', conversation.frames)
+    check_kept(run, peer.REFLECT_PORT, datagrams)
+    for link in links:
+        link.heard()
+    return run
+
+
+def replay_in_silence(test, machine, links, **options):
+    """Replay with the same links, where nobody is, and nothing is heard."""
+    replayed = test.replay(machine, fds=descriptors(links), **options)
+    for link in links:
+        count = link.heard()
+        rr.check(count == 0, f'the replay has sent {count} bytes to '
+                 f'{link.backend},{link.options}')
+    return replayed
+
+
+def all_kinds(test, links, models, mtu=1500, filters=None):
+    links = [lasting(test, link()) for link in links]
+    machine = conversing_machine(links, models, mtu, filters)
+
+    recorded = record_conversations(test, machine, links, mtu)
+    replayed = replay_in_silence(test, machine, links)
+
+    test.compare(recorded, replayed)
+
+
+@rr.scenario('backends/streams/replay-identically')
+def streams(test):
+    """Netdevs of the types socket and stream, as clients and servers.
+
+    Over each comes all that an Ethernet can bring, from one byte to more than
+    a frame may have: unicast, broadcast, multicast, for others, alone and in
+    a burst.  What the guest sends back is what it was sent.
+    """
+    all_kinds(test,
+              (peer.SocketConnect, peer.SocketListen, peer.StreamUnixClient,
+               peer.StreamInetServer),
+              ('e1000', 'virtio-net-pci', 'rtl8139', 'pcnet'))
+
+
+@rr.scenario('backends/datagrams/replay-identically')
+def datagrams(test):
+    """Likewise netdevs of the types socket and dgram that send datagrams.
+
+    The filters are those that NICs get by themselves.
+    """
+    all_kinds(test,
+              (peer.SocketUdp, peer.DgramInet, peer.DgramUnix, peer.DgramFd),
+              ('e1000e', 'ne2k_pci', 'vmxnet3', 'tulip'), filters=())
+
+
+@rr.scenario('backends/jumbo-frames/replay-identically')
+def jumbo_frames(test):
+    """Likewise, to NICs with an MTU of 9000."""
+    all_kinds(test,
+              (peer.StreamInetClient, peer.DgramUnix, peer.SocketUdp,
+               peer.StreamUnixServer),
+              ('virtio-net-pci', 'e1000', 'e1000e', 'vmxnet3'), mtu=9000)
+
+
+@rr.scenario('backends/replayed-with-others/replay-identically')
+def replayed_with_others(test):
+    """What was recorded with socket and stream is replayed with slirp and with
+    dgram: no back end matters to a replay.
+    """
+    models = ('virtio-net-pci', 'i82559er')
+    links = [lasting(test, link())
+             for link in (peer.SocketListen, peer.StreamUnixClient)]
+    machine = conversing_machine(links, models)
+    user = dataclasses.replace(machine, nics=tuple(
+        dataclasses.replace(nic, backend='user', netdev_options='restrict=on')
+        for nic in machine.nics))
+    others = [lasting(test, link())
+              for link in (peer.DgramInet, peer.DgramUnix)]
+
+    recorded = record_conversations(test, machine, links)
+    with_user = test.replay(user, name='with-user')
+    with_dgram = replay_in_silence(test, conversing_machine(others, models),
+                                   others, name='with-dgram')
+
+    test.compare(recorded, with_user)
+    test.compare(recorded, with_dgram)
+
+
+# --- slirp --------------------------------------------------------------------
+
+@rr.scenario('slirp/inbound-udp/replays-identically')
+def inbound_udp(test):
+    """Datagrams come in through a forwarded port, and are answered: small ones,
+    large ones in fragments, and many at once.
+    """
+    port = peer.datagram_port()
+    machine = rr.Machine(
+        nics=(rr.Nic('virtio-net-pci', netdev_options=(
+            f'hostfwd=udp:127.0.0.1:{port}-:{peer.REFLECT_PORT}')),),
+        steps=('static,eth0,10.0.2.15/24,10.0.2.2',
+               f'reflect,udp,{peer.REFLECT_PORT}'))
+    single = data_of(1, (0, 1, 100, 1466, 1467, 4000, 8000))
+    burst = data_of(2, [500] * 60, first=len(single) + 1)
+
+    run = test.run(machine, 'record')
+    run.wait_line(f'reflect: {peer.REFLECT_PORT} ready')
+    caller = lasting(test, peer.Caller(peer.DatagramWire(
+        lasting(test, socket.socket(type=socket.SOCK_DGRAM)),
+        ('127.0.0.1', port))))
+    for number, data in single.items():
+        caller.talk({number: data})
+    caller.talk(burst)
+    caller.end()
+    recorded = run.finish()
+    caller.close()
+    check_kept(recorded, peer.REFLECT_PORT, single | burst)
+    replayed = test.replay(machine)
+
+    test.compare(recorded, replayed)
+
+
+@rr.scenario('slirp/ipv6/replays-identically')
+def ipv6(test):
+    """The guest gets an address by router advertisement, downloads by IPv6, and
+    pings its router.
+    """
+    try:
+        listener = socket.create_server(('::1', 0), family=socket.AF_INET6)
+    except OSError as error:
+        raise rr.Skip(f'IPv6 on loopback ({error})') from None
+    server = test.server(FILE, listener=listener)
+    machine = rr.Machine(
+        nics=(rr.Nic('e1000e'),),
+        steps=('inet6,eth0', 'get,' + server.url(FILE, host='[fec0::2]'),
+               'ping,fec0::2,3'))
+
+    recorded = test.record(machine)
+    rr.check_downloads(recorded, FILE)
+    rr.check(b'inet6: fec0::' in recorded.console(),
+             'the guest has no address of slirp\'s prefix')
+    server.stop()
+    replayed = test.replay(machine)
+
+    test.compare(recorded, replayed, server)
+
+
+# --- hubs ---------------------------------------------------------------------
+
+def on_a_hub(test, extra, nics, filters):
+    """Two NICs and slirp on a hub: both hear what is for one, and each other.
+
+    Both get an address by DHCP, one downloads, and pings the other.
+    """
+    server = test.server(FILE)
+    machine = rr.Machine(
+        nics=nics, filters=filters,
+        steps=('dhcp,eth0', 'dhcp,eth1', 'get,' + server.url(FILE),
+               'ping,10.0.2.2,2'))
+
+    recorded = test.record(machine, extra=extra)
+    rr.check_downloads(recorded, FILE)
+    for nic in rr.traffic(recorded):
+        rr.check(nic['rx_packets'] > 0, f'{nic["interface"]} heard nothing')
+    server.stop()
+    replayed = test.replay(machine, extra=extra)
+
+    test.compare(recorded, replayed, server)
+
+
+@rr.scenario('hub/net-nic-net-user/replays-identically')
+def hub_by_net(test):
+    on_a_hub(test, ('-net', 'nic,model=e1000', '-net', 'nic,model=rtl8139',
+                    '-net', 'user'), (), None)
+
+
+@rr.scenario('hub/filter-on-slirp/replays-identically')
+def hub_with_one_filter(test):
+    ports = ('-netdev', 'user,id=u0',
+             '-netdev', 'hubport,id=p0,hubid=0,netdev=u0',
+             '-object', 'filter-replay,id=f0,netdev=u0')
+    on_a_hub(test, ports,
+             tuple(rr.Nic(model, netdev, 'hubid=0', backend='hubport')
+                   for model, netdev in (('virtio-net-pci', 'p1'),
+                                         ('pcnet', 'p2'))), ())
+
+
+hub_by_net.__doc__ = hub_with_one_filter.__doc__ = on_a_hub.__doc__
+
+
+# --- taps ---------------------------------------------------------------------
+
+def namespace(test, taps, **options):
+    made = lasting(test, Namespace(taps, **options))
+    if made.problem:
+        raise rr.Skip(f'a tap in a network namespace ({made.problem})')
+    return made
+
+
+def tap_nics(models, space):
+    return tuple(rr.Nic(model, f'n{number}', f'fd={fd}', backend='tap')
+                 for number, (model, fd)
+                 in enumerate(zip(models, space.taps)))
+
+
+def upload(space, address, body):
+    """Have the guest's server at @address receive @body, and end."""
+    answers = []
+    for method, path, content in (('POST', '/cgi-bin/sum', body),
+                                  ('GET', '/file', None),
+                                  ('GET', '/cgi-bin/done', None)):
+        connection = http.client.HTTPConnection(address)
+        connection.sock = space.take(socket.AF_INET, socket.SOCK_STREAM)
+        connection.sock.settimeout(rr.STEP_CEILING)
+        connection.sock.connect((address, 80))
+        connection.request(method, path, body=content)
+        answers.append(connection.getresponse().read())
+        connection.close()
+    return answers[:2]
+
+
+def offloading_machine(models, space, server):
+    steps = []
+    for number in range(len(models)):
+        steps += [f'static,eth{number},10.2.{number}.15/24',
+                  'get,' + server.url(FILE, host=f'10.2.{number}.1')]
+    steps += ['static,eth0,fd00:0::15/64', 'inet6,eth0',
+              'get,' + server.url(FILE, host='[fd00:0::1]'),
+              f'reflect,udp,{peer.REFLECT_PORT}', 'serve']
+    return rr.Machine(nics=tap_nics(models, space), steps=tuple(steps))
+
+
+@rr.scenario('tap/offloads/replays-identically')
+def tap_offloads(test):
+    """The host gives segments of up to 64 KiB, and leaves out checksums; so
+    does the guest.  Both send and receive, by TCP and UDP.
+
+    The replay has the same taps, where nobody answers any more.
+    """
+    models = ('virtio-net-pci', 'e1000e', 'vmxnet3')
+    space = namespace(test, len(models))
+    server = test.server(FILE, listener=space.listener())
+    body = random.Random(3).randbytes(1_000_000)
+    messages = data_of(1, (0, 1, 1000, 1466, 1467, 20000, 60000))
+    machine = offloading_machine(models, space, server)
+
+    run = test.run(machine, 'record', fds=space.taps)
+    run.wait_line(f'reflect: {peer.REFLECT_PORT} ready')
+    caller = lasting(test, peer.Caller(peer.DatagramWire(
+        space.take(socket.AF_INET, socket.SOCK_DGRAM),
+        ('10.2.0.15', peer.REFLECT_PORT))))
+    caller.talk(messages)
+    caller.end()
+    offered = run.wait_line(r'serve: ready, file ([0-9a-f]{64})').group(1)
+    summed, page = upload(space, '10.2.0.15', body)
+    recorded = run.finish()
+    caller.close()
+
+    rr.check_downloads(recorded, *[FILE] * (len(models) + 1))
+    check_kept(recorded, peer.REFLECT_PORT, messages)
+    rr.check(summed.decode().strip() == hashlib.sha256(body).hexdigest(),
+             'the guest received another file than was sent')
+    rr.check(hashlib.sha256(page).hexdigest() == offered,
+             'the client received another file than the guest has')
+    for nic in rr.traffic(recorded):
+        rr.check(nic['driver'] == 'e1000e'      # it takes checksums only
+                 or nic['rx_bytes'] > 3000 * nic['rx_packets'],
+                 f'{nic["interface"]} received no long segments: {nic}')
+    server.stop()
+    replayed = test.replay(machine, fds=space.taps)
+
+    test.compare(recorded, replayed, server)
+
+
+@rr.scenario('tap/no-virtio-header/replays-with-slirp')
+def tap_replayed_with_slirp(test):
+    """Where the host hands out whole frames, a tap is a back end as any other:
+    the replay needs no tap.
+    """
+    models = ('virtio-net-pci', 'e1000e')
+    space = namespace(test, len(models), vnet_hdr=False)
+    server = test.server(FILE, listener=space.listener())
+    steps = []
+    for number in range(len(models)):
+        steps += [f'static,eth{number},10.2.{number}.15/24',
+                  'get,' + server.url(FILE, host=f'10.2.{number}.1')]
+    machine = rr.Machine(nics=tap_nics(models, space), steps=tuple(steps))
+
+    recorded = test.record(machine, fds=space.taps)
+    rr.check_downloads(recorded, FILE, FILE)
+    server.stop()
+    replayed = test.replay(dataclasses.replace(machine, nics=tuple(
+        rr.Nic(model, f'n{number}') for number, model in enumerate(models))))
+
+    test.compare(recorded, replayed, server)
+
+
+def refused(run, *texts):
+    """Check that QEMU refuses to run, and says all of @texts."""
+    run.finish(status=1)
+    for text in texts:
+        rr.check(text in run.stderr(),
+                 f'{run}: "{text}" is not in {run.stderr()!r}')
+
+
+def started(test, machine, **options):
+    """Record a machine that ends as soon as it runs."""
+    run = test.run(machine, 'record', **options)
+    run.qmp.command('quit')
+    return run.finish()
+
+
+@rr.scenario('tap/virtio-header-is-missing/refused')
+def header_is_missing(test):
+    """slirp does not give what a tap gave to a NIC that makes use of it: the
+    replay says so, and does not begin.
+    """
+    space = namespace(test, 1)
+    machine = rr.Machine(nics=tap_nics(('virtio-net-pci',), space))
+
+    started(test, machine, fds=space.taps)
+    run = test.run(rr.Machine(nics=(rr.Nic('virtio-net-pci'),)), 'replay')
+
+    refused(run, 'was made on another machine',
+            "adapter.n0: recorded as 'NIC virtio-net-pci", 'virtio header')
+
+
+@rr.scenario('tap/virtio-header-is-unused/replays-with-slirp')
+def header_is_unused(test):
+    """To a NIC that has no use for it, nothing is missing."""
+    space = namespace(test, 1)
+    machine = rr.Machine(nics=tap_nics(('e1000',), space))
+
+    started(test, machine, fds=space.taps)
+    replayed = test.replay(rr.Machine(nics=(rr.Nic('e1000'),)))
+
+    rr.check('another machine' not in replayed.stderr(), replayed.stderr())
+
+
+@rr.scenario('tap/two-queues/refused')
+def two_queues(test):
+    """The packets of a second queue would come by no filter."""
+    space = namespace(test, 1, queues=2)
+    nic = rr.Nic('virtio-net-pci', netdev_options='fds=' + ':'.join(
+        map(str, space.taps)), device_options='mq=on', backend='tap')
+
+    run = test.run(rr.Machine(nics=(nic,), filters=()), 'record',
+                   fds=space.taps)
+
+    refused(run, "netdev 'n0' of type tap has more than one queue",
+            'nothing could be recorded')
