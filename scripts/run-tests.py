@@ -61,6 +61,9 @@ def programs(suite):
         'functional': ('tests/functional/run.py',
                        ['python3', '-B', 'tests/functional/run.py',
                         '-j2'], 3000),
+        'sizes': ('scripts/bench',
+                  ['python3', '-B', 'scripts/bench', '--sizes', '--no-build'],
+                  900),
     }[suite]
     if not os.path.exists(os.path.join(ROOT, path)):
         return []

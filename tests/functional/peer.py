@@ -2,9 +2,9 @@
 """The other end of a guest's network cable, made of sockets.
 
 A Link is what a netdev of QEMU's is connected to, a wire what carries whole
-packets over that connection.  Above it a Talker converses with 'reflect' in the
-guest (tests/functional/guest/reflect.c), which sends back what it gets: a
-Station in Ethernet frames, a Caller in datagrams.
+packets over that connection.  Above it a Talker converses with 'reflect' in
+the guest (tests/functional/guest/reflect.c), which sends back what it gets:
+a Station in Ethernet frames, a Caller in datagrams.
 """
 
 import hashlib
@@ -64,7 +64,8 @@ def checksum(data):
 def kept(messages):
     """What reflect prints of @messages, a dictionary by number."""
     data = b''.join(messages[number] for number in sorted(messages))
-    return f'received {len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()}'
+    return (f'received {len(data)} bytes, '
+            f'sha256 {hashlib.sha256(data).hexdigest()}')
 
 
 # --- wires: whole packets over a socket -------------------------------------
@@ -477,7 +478,8 @@ class Station(Talker):
         """An IPv4 packet in its frame."""
         to = to or self.guest
         size = IPV4.size + len(payload)
-        head = IPV4.pack(0x45, 0, size, 0, 0, 64, protocol, 0, self.address, to)
+        head = IPV4.pack(0x45, 0, size, 0, 0, 64, protocol, 0, self.address,
+                         to)
         head = IPV4.pack(0x45, 0, size, 0, 0, 64, protocol, checksum(head),
                          self.address, to)
         return self.frame(TYPE_IPV4, head + payload, to_mac)

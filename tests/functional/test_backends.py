@@ -53,8 +53,8 @@ JUMBO_SIZES = (1515, 1518, 1522, 2047, 2048, 2049, 4095, 4096, 4097, 4110,
 ODD_SIZES = (1, 13, 1515, 1600, 4000, 9018, 20000, 65000)
 # By MTU: about as much as a UDP socket takes at once.
 BURST = {1500: 60, 9000: 20}
-# QEMU's models of these never receive again, with or without a recording, after
-# a frame that is no frame, or is longer than the Ethernet has them.
+# QEMU's models of these never receive again, with or without a recording,
+# after a frame that is no frame, or is longer than the Ethernet has them.
 DELICATE = {'ne2k_pci', 'pcnet', 'tulip'}
 # How many frames at once these do not lose.
 AT_ONCE = {'ne2k_pci': 3, 'pcnet': 10}
@@ -161,12 +161,12 @@ def record_conversations(test, machine, links, mtu=1500):
             held.result()
     conversations[0].station.datagrams({peer.END: b''})
     run.finish()
-    datagrams = {}
+    everything = {}
     for number, conversation in enumerate(conversations):
         conversation.station.close()
-        datagrams.update(conversation.datagrams)
+        everything.update(conversation.datagrams)
         check_kept(run, f'eth{number}', conversation.frames)
-    check_kept(run, peer.REFLECT_PORT, datagrams)
+    check_kept(run, peer.REFLECT_PORT, everything)
     for link in links:
         link.heard()
     return run
@@ -250,11 +250,11 @@ def replayed_with_others(test):
     test.compare(recorded, with_dgram)
 
 
-# --- slirp --------------------------------------------------------------------
+# --- slirp ------------------------------------------------------------------
 
 @rr.scenario('slirp/inbound-udp/replays-identically')
 def inbound_udp(test):
-    """Datagrams come in through a forwarded port, and are answered: small ones,
+    """Datagrams come in through a forwarded port, and are answered: small,
     large ones in fragments, and many at once.
     """
     port = peer.datagram_port()
@@ -285,8 +285,8 @@ def inbound_udp(test):
 
 @rr.scenario('slirp/ipv6/replays-identically')
 def ipv6(test):
-    """The guest gets an address by router advertisement, downloads by IPv6, and
-    pings its router.
+    """The guest gets an address by router advertisement, downloads by IPv6,
+    and pings its router.
     """
     try:
         listener = socket.create_server(('::1', 0), family=socket.AF_INET6)
@@ -308,7 +308,7 @@ def ipv6(test):
     test.compare(recorded, replayed, server)
 
 
-# --- hubs ---------------------------------------------------------------------
+# --- hubs -------------------------------------------------------------------
 
 def on_a_hub(test, extra, nics, filters):
     """Two NICs and slirp on a hub: both hear what is for one, and each other.
@@ -351,7 +351,7 @@ def hub_with_one_filter(test):
 hub_by_net.__doc__ = hub_with_one_filter.__doc__ = on_a_hub.__doc__
 
 
-# --- taps ---------------------------------------------------------------------
+# --- taps -------------------------------------------------------------------
 
 def namespace(test, taps, **options):
     made = lasting(test, Namespace(taps, **options))
@@ -366,9 +366,12 @@ def tap_nics(models, space):
                  in enumerate(zip(models, space.taps)))
 
 
-def upload(space, address, body):
-    """Have the guest's server at @address receive @body, and end."""
-    answers = []
+def visit(space, address, body):
+    """Have the guest's server at @address receive @body, send, and end.
+
+    Returns the answers, by path.
+    """
+    answers = {}
     for method, path, content in (('POST', '/cgi-bin/sum', body),
                                   ('GET', '/file', None),
                                   ('GET', '/cgi-bin/done', None)):
@@ -377,9 +380,9 @@ def upload(space, address, body):
         connection.sock.settimeout(rr.STEP_CEILING)
         connection.sock.connect((address, 80))
         connection.request(method, path, body=content)
-        answers.append(connection.getresponse().read())
+        answers[path] = connection.getresponse().read()
         connection.close()
-    return answers[:2]
+    return answers
 
 
 def offloading_machine(models, space, server):
@@ -410,20 +413,21 @@ def tap_offloads(test):
     run = test.run(machine, 'record', fds=space.taps)
     run.wait_line(f'reflect: {peer.REFLECT_PORT} ready')
     caller = lasting(test, peer.Caller(peer.DatagramWire(
-        space.take(socket.AF_INET, socket.SOCK_DGRAM),
+        lasting(test, space.take(socket.AF_INET, socket.SOCK_DGRAM)),
         ('10.2.0.15', peer.REFLECT_PORT))))
     caller.talk(messages)
     caller.end()
     offered = run.wait_line(r'serve: ready, file ([0-9a-f]{64})').group(1)
-    summed, page = upload(space, '10.2.0.15', body)
+    answers = visit(space, '10.2.0.15', body)
     recorded = run.finish()
     caller.close()
 
     rr.check_downloads(recorded, *[FILE] * (len(models) + 1))
     check_kept(recorded, peer.REFLECT_PORT, messages)
-    rr.check(summed.decode().strip() == hashlib.sha256(body).hexdigest(),
+    rr.check(answers['/cgi-bin/sum'].decode().strip()
+             == hashlib.sha256(body).hexdigest(),
              'the guest received another file than was sent')
-    rr.check(hashlib.sha256(page).hexdigest() == offered,
+    rr.check(hashlib.sha256(answers['/file']).hexdigest() == offered,
              'the client received another file than the guest has')
     for nic in rr.traffic(recorded):
         rr.check(nic['driver'] == 'e1000e'      # it takes checksums only

@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What scripts/bench measures: guests that are recorded, replayed, flooded.
+
+    guest -- NIC -- filter-replay -- slirp -- HTTP server on 127.0.0.1
+    guest -- NIC -- filter-replay -- UDP socket on 127.0.0.1 -- Peer
+
+Each experiment is a function of a Workshop, which names the QEMU, and a NIC's
+model.  It returns what it measured, a number for each metric; what could not
+be measured, because the replay hung or differed, is not in there.
+"""
+
+import os
+import re
+import select
+import socket
+import statistics
+import struct
+import time
+
+import faults
+import rr
+
+MEBIBYTE = 1 << 20
+
+# A guest hangs when its console has been silent for so much of QEMU's CPU
+# time, however busy the host is, or for so many seconds.
+SILENCE_CPU_S = 30
+SILENCE_S = 120
+# Likewise, when the guest is meant to be idle for a long time.
+LONG_SILENCE_S = 900
+
+DOWNLOADS = tuple(rr.Payload(2_000_000, seed) for seed in (1, 2, 3))
+TEXTS = tuple(rr.Payload(2_000_000, seed, text=True) for seed in (1, 2, 3))
+BIG_DOWNLOADS = tuple(rr.Payload(8_000_000, seed) for seed in (1, 2, 3, 4))
+COST_ROUNDS = 2
+
+# A NIC with room for 8 packets loses most of a burst, and would spend a minute
+# in TCP's timeouts: its server is to send no more at once than fits.
+SMALL_NICS = {'ne2k_pci': {'piece_bytes': 4096, 'pace_s': 0.002}}
+
+IDLE_S = 20
+SLEEP_S = 20
+
+BURSTS = 40
+BURST_DATAGRAMS = 150
+DATAGRAM_BYTES = 1400
+BURST_PAUSE_S = 0.6
+# ping waits 0.2 s between two; so it lasts a little longer than the bursts
+BURST_PINGS = 170
+
+FLOOD_S = 3
+FLOOD_FRAMES = 300_000
+FLOOD_KINDS = 1024
+WARM_UP_S = 0.5
+ASK_AGAIN_S = 0.5
+
+
+class MeasuredRun(rr.Run):
+    """A Run whose CPU time is known when it has ended."""
+
+    cpu_s = None
+
+    def _reap(self, flags):
+        pid, status, usage = os.wait4(self.process.pid, flags)
+        if pid:
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+            self.cpu_s = usage.ru_utime + usage.ru_stime
+            self.seconds = time.monotonic() - self.started
+
+    def ended(self):
+        if self.process.returncode is None:
+            self._reap(os.WNOHANG)
+        return self.process.returncode is not None
+
+    def kill(self):
+        if not self.ended():
+            self.process.kill()
+            self._reap(0)
+
+    def outlasts(self, silence_s):
+        """Wait for the end.  If the guest hangs, kill it and return False."""
+        size = -1
+        while not self.ended():
+            now, cpu_s = time.monotonic(), self.cpu_so_far_s()
+            if size != len(self.console()):
+                size, since, since_cpu_s = len(self.console()), now, cpu_s
+            elif (now - since > silence_s
+                  or cpu_s - since_cpu_s > SILENCE_CPU_S):
+                self.kill()
+                return False
+            time.sleep(rr.POLL)
+        return True
+
+    def cpu_so_far_s(self):
+        """User and system time of all its threads until now."""
+        with open(f'/proc/{self.process.pid}/stat', encoding='ascii') as f:
+            fields = f.read().rpartition(')')[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+    def memory_bytes(self, field):
+        """A field of /proc/PID/status: VmRSS, or its peak VmHWM."""
+        with open(f'/proc/{self.process.pid}/status', encoding='ascii') as f:
+            return int(re.search(rf'^{field}:\s*(\d+) kB', f.read(),
+                                 re.MULTILINE)[1]) * 1024
+
+    def forget_peak(self):
+        """Let VmHWM begin anew."""
+        with open(f'/proc/{self.process.pid}/clear_refs', 'w',
+                  encoding='ascii') as f:
+            f.write('5')
+
+
+class Workshop(rr.Scenario):
+    """A Scenario whose runs are measured."""
+
+    run_type = MeasuredRun
+
+
+class DgramNic(rr.Nic):
+    """A NIC whose netdev is a UDP socket; netdev_options name the ends."""
+
+    def netdev_argument(self):
+        return f'dgram,id={self.netdev},{self.netdev_options}'
+
+
+class Peer:
+    """The other end of a DgramNic: one host on the guest's Ethernet.
+
+    It has no IP stack.  It sends UDP datagrams that nobody in the guest waits
+    for, from an address that the guest has no route to, so that it does not
+    answer; and ARP requests, which it answers in their turn.
+
+    @mark: what its datagrams begin with; their content differs, as no
+    compression is to have an easy time
+    """
+
+    GUEST_MAC = bytes.fromhex('525400123456')
+    MAC = bytes.fromhex('525400000002')
+    GUEST_IP = '10.0.9.15'
+    IP = '10.0.9.2'
+    UNROUTED_IP = '198.51.100.2'
+
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(('127.0.0.1', 0))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(('127.0.0.1', 0))
+            self.guest = other.getsockname()
+        self.request = self._arp_request()
+        self.mark = os.urandom(8)
+
+    def machine(self, model):
+        """A guest on this Ethernet that does nothing."""
+        ends = (('local', self.guest[1]),
+                ('remote', self.sock.getsockname()[1]))
+        nic = DgramNic(
+            model, device_options=f'mac={self.GUEST_MAC.hex(":")}',
+            netdev_options=','.join(
+                f'{end}.type=inet,{end}.host=127.0.0.1,{end}.port={port}'
+                for end, port in ends))
+        return rr.Machine(nics=(nic,), steps=(
+            f'static,eth0,{self.GUEST_IP}/24', 'sleep,3600'))
+
+    def _arp_request(self):
+        return (b'\xff' * 6 + self.MAC
+                + struct.pack('!HHHBBH', 0x0806, 1, 0x0800, 6, 4, 1)
+                + self.MAC + socket.inet_aton(self.IP)
+                + bytes(6) + socket.inet_aton(self.GUEST_IP)).ljust(60, b'\0')
+
+    def datagram(self, size_bytes):
+        """An Ethernet frame of that size without FCS, with UDP in it."""
+        head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, size_bytes - 14, 0, 0, 64,
+                           socket.IPPROTO_UDP, 0,
+                           socket.inet_aton(self.UNROUTED_IP),
+                           socket.inet_aton(self.GUEST_IP))
+        total = sum(struct.unpack('!10H', head))
+        total = (total & 0xffff) + (total >> 16)
+        head = head[:10] + struct.pack('!H', 0xffff - total) + head[12:]
+        udp = struct.pack('!HHHH', 9, 9, size_bytes - 34, 0)
+        frame = self.GUEST_MAC + self.MAC + b'\x08\0' + head + udp
+        frame += self.mark
+        return frame + os.urandom(size_bytes - len(frame))
+
+    def answered(self):
+        """Send an ARP request, and say whether it was soon answered."""
+        self.sock.sendto(self.request, self.guest)
+        while select.select([self.sock], [], [], ASK_AGAIN_S)[0]:
+            frame = self.sock.recv(2048)
+            if frame[12:14] == b'\x08\x06' and frame[20:22] == b'\0\x02':
+                return True
+        return False
+
+    def wait_answer(self, run):
+        """Wait until the guest has worked off what was sent to it."""
+        end = time.monotonic() + rr.STEP_CEILING
+        while not self.answered():
+            rr.check(time.monotonic() < end, f'{run}: no answer to ARP')
+
+    def flood(self, size_bytes, seconds):
+        """Send datagrams for that long, as many as this process can; return
+        how many these were.
+        """
+        frames = [self.datagram(size_bytes) for _ in range(FLOOD_KINDS)]
+        end = time.monotonic() + seconds
+        sent = 0
+        while sent < FLOOD_FRAMES and time.monotonic() < end:
+            self.sock.sendto(frames[sent % FLOOD_KINDS], self.guest)
+            sent += 1
+        return sent
+
+    def close(self):
+        self.sock.close()
+
+
+def received_bytes(run):
+    """What came to the guest's NIC, with what the NIC had no room for if our
+    recording tells; else what the guest has counted.
+    """
+    if rr.read(run.recording)[:4] == b'\x89QRR':
+        recording = faults.Recording(run.recording)
+        return sum(len(event.data) for event in recording.of('async-net'))
+    return sum(nic['rx_bytes'] for nic in rr.traffic(run))
+
+
+def bytes_per_byte(run):
+    """How large the recording is for what came in."""
+    return os.path.getsize(run.recording) / received_bytes(run)
+
+
+def replayed(test, machine, recorded, silence_s=SILENCE_S):
+    """Replay, and return how long it took; nothing if it is no replay."""
+    run = test.run(machine, 'replay')
+    if not run.outlasts(silence_s):
+        test.note('the replay hangs')
+        return {}
+    if run.process.returncode:
+        test.note(f'the replay ended with status {run.process.returncode}')
+        return {}
+    difference = rr.first_difference(recorded.console(), run.console())
+    if difference:
+        test.note(f'the replay differs: {difference}')
+        return {}
+    return {'replay_s': run.seconds, 'replay_cpu_s': run.cpu_s,
+            'replay_per_record': run.seconds / recorded.seconds,
+            'wall_per_cpu': run.seconds / run.cpu_s}
+
+
+def record_downloads(test, nic, payloads, mode='record'):
+    """Return the machine, its Run, and the seconds of each download."""
+    server = test.server(*payloads, **SMALL_NICS.get(nic, {}))
+    machine = rr.Machine(nics=(rr.Nic(nic),), steps=(
+        'dhcp,eth0', *('get,' + server.url(payload) for payload in payloads)))
+    run = test.run(machine, mode).finish()
+    gave_up = re.search(rb'FAIL: .*', run.console())
+    rr.check(not gave_up, f'the guest says {gave_up and gave_up[0]}')
+    rr.check_downloads(run, *payloads)
+    server.stop()
+    return machine, run, [seconds for _, seconds in server.served]
+
+
+def download(test, nic):
+    """Three downloads of what cannot be compressed, replayed."""
+    machine, recorded, _ = record_downloads(test, nic, DOWNLOADS)
+    return {'bytes_per_byte': bytes_per_byte(recorded),
+            'record_s': recorded.seconds, 'record_cpu_s': recorded.cpu_s,
+            **replayed(test, machine, recorded)}
+
+
+def size(test, nic):
+    """The same without the replay."""
+    _, recorded, _ = record_downloads(test, nic, DOWNLOADS)
+    return {'bytes_per_byte': bytes_per_byte(recorded)}
+
+
+def text(test, nic):
+    """Three downloads of text."""
+    _, recorded, _ = record_downloads(test, nic, TEXTS)
+    return {'bytes_per_byte': bytes_per_byte(recorded)}
+
+
+def idle(test, nic):
+    """How fast the recording of a guest grows that does nothing."""
+    run = test.run(rr.Machine(nics=(rr.Nic(nic),), steps=(
+        'dhcp,eth0', 'sleep,2', f'sleep,{IDLE_S}')), 'record')
+    seen = []
+    for seconds in (2, IDLE_S):
+        up = float(run.wait_line(rf'\[([\d.]+)\] sleep: {seconds} s')[1])
+        seen.append((up, os.path.getsize(run.recording)))
+    run.finish()
+    (up, size_bytes), (later, larger_bytes) = seen
+    return {'bytes_per_s': (larger_bytes - size_bytes) / (later - up)}
+
+
+def cost(test, nic):
+    """The same downloads with and without a recording, by turns."""
+    cpu_s, download_s = {None: 0, 'record': 0}, {None: [], 'record': []}
+    for mode in (None, 'record') * COST_ROUNDS:
+        _, run, seconds = record_downloads(test, nic, BIG_DOWNLOADS, mode)
+        cpu_s[mode] += run.cpu_s
+        download_s[mode] += seconds
+        if mode:
+            os.unlink(run.recording)
+    plain_s, record_s = map(statistics.median, download_s.values())
+    return {'plain_cpu_s': cpu_s[None], 'record_cpu_s': cpu_s['record'],
+            'cpu_per_plain': cpu_s['record'] / cpu_s[None],
+            'plain_download_s': plain_s, 'record_download_s': record_s,
+            'rate_per_plain': plain_s / record_s}
+
+
+def start_flooded(test, nic):
+    """Start to record a guest; return its Run, and its Peer once it answers.
+
+    All of its RAM is there from the start, and a first flood has shown its
+    QEMU all code of the guest's that is about to run.
+    """
+    peer = Peer()
+    test.closing.append(peer)
+    run = test.run(peer.machine(nic), 'record', extra=('-mem-prealloc',))
+    run.wait_line('static: eth0')
+    peer.wait_answer(run)
+    peer.flood(64, WARM_UP_S)
+    peer.wait_answer(run)
+    return run, peer
+
+
+def packets_received(run):
+    """What our QEMU counts; None if it is the unmodified one."""
+    name = '/objects/f-n0'
+    if all(entry['name'] != 'received-packets'
+           for entry in run.qmp.command('qom-list', path=name)):
+        return None
+    return run.qmp.command('qom-get', path=name, property='received-packets')
+
+
+def flood(test, nic, size_bytes):
+    """More packets than the guest can take: what recording one of them costs,
+    and how much larger QEMU gets.
+    """
+    run, peer = start_flooded(test, nic)
+    peer.mark = os.urandom(8)
+    counted = packets_received(run)
+    before_bytes, cpu_s = run.memory_bytes('VmRSS'), run.cpu_so_far_s()
+    run.forget_peak()
+    sent = peer.flood(size_bytes, FLOOD_S)
+    peer.wait_answer(run)
+    cpu_s = run.cpu_so_far_s() - cpu_s
+    growth = run.memory_bytes('VmHWM') - before_bytes
+    if counted is not None:
+        recorded = packets_received(run) - counted
+    run.qmp.command('quit')
+    run.finish()
+    if counted is None:     # it does not count, nor does it compress
+        recorded = rr.read(run.recording).count(peer.mark)
+    return {'sent': sent, 'recorded': recorded, 'cpu_s': cpu_s,
+            'packets_per_cpu_s': recorded / cpu_s,
+            'growth_mib': growth / MEBIBYTE}
+
+
+def flood_small(test, nic):
+    """A flood of frames of 64 bytes."""
+    return flood(test, nic, 64)
+
+
+def flood_large(test, nic):
+    """A flood of UDP in IP packets of 1500 bytes."""
+    return flood(test, nic, 1514)
+
+
+def flood_stopped(test, nic):
+    """The same while the machine is stopped."""
+    run, peer = start_flooded(test, nic)
+    run.qmp.command('stop')
+    before_bytes = run.memory_bytes('VmRSS')
+    run.forget_peak()
+    peer.flood(1514, FLOOD_S)
+    run.qmp.command('query-status')     # the main loop has come round
+    growth = run.memory_bytes('VmHWM') - before_bytes
+    run.kill()
+    return {'growth_mib': growth / MEBIBYTE}
+
+
+def sleeping(test, nic):
+    """A guest that sleeps, replayed."""
+    machine = rr.Machine(nics=(rr.Nic(nic),),
+                         steps=('dhcp,eth0', f'sleep,{SLEEP_S}'))
+    recorded = test.record(machine)
+    return {'record_s': recorded.seconds,
+            **replayed(test, machine, recorded, LONG_SILENCE_S)}
+
+
+def bursts(test, nic):
+    """A guest that sleeps in ping and is woken by bursts, replayed."""
+    port = rr.free_port()
+    machine = rr.Machine(
+        nics=(rr.Nic(nic, netdev_options=f'hostfwd=udp:127.0.0.1:{port}-:9'),),
+        steps=('dhcp,eth0', f'ping,10.0.2.2,{BURST_PINGS}'))
+    run = test.run(machine, 'record')
+    run.wait_line('dhcp: eth0')
+    content = os.urandom(DATAGRAM_BYTES)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _ in range(BURSTS):
+            for number in range(BURST_DATAGRAMS):
+                sock.sendto(content, ('127.0.0.1', port))
+                if number % 32 == 0:    # a socket's buffer holds more
+                    time.sleep(0.001)
+            time.sleep(BURST_PAUSE_S)
+    run.finish(ceiling=LONG_SILENCE_S)
+    return {'record_s': run.seconds,
+            'received_packets': sum(nic['rx_packets']
+                                    for nic in rr.traffic(run)),
+            **replayed(test, machine, run, LONG_SILENCE_S)}
