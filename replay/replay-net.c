@@ -175,10 +175,11 @@ static char *replay_net_describe_adapter(const ReplayNetState *rns)
 
         nic = g_strdup_printf("NIC %s, MAC %s", peer->model, mac);
     }
+    /* A NIC that takes no header has no use for what comes in one. */
     return g_strdup_printf("%s, virtio header %d bytes%s%s%s", nic,
                            nc->vnet_hdr_len,
-                           qemu_has_vnet_hdr(nc) ? ", offloads" : "",
-                           qemu_has_ufo(nc) ? ", UFO" : "",
+                           nc->vnet_hdr_len ? ", offloads" : "",
+                           nc->vnet_hdr_len && qemu_has_ufo(nc) ? ", UFO" : "",
                            peer && peer->link_down ? ", link down" : "");
 }
 

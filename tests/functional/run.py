@@ -49,8 +49,7 @@ def run_test(name, function, options):
         workshop.close()
     remark = (f'SKIP {skipped}' if skipped
               else f'{time.monotonic() - started:.1f} s')
-    report = [f'{"not ok" if problem else "ok"} %d - {name} # {remark}']
-    report += ['# ' + line for line in workshop.notes]
+    report = ['# ' + line for line in workshop.notes]
     if problem:
         again = ['python3', os.path.relpath(__file__),
                  '--qemu', options.qemu]
@@ -60,6 +59,8 @@ def run_test(name, function, options):
                    f'# run it again: {shlex.join(again)}']
     elif not options.keep:
         shutil.rmtree(place)
+    # what belongs to a result stands before it
+    report.append(f'{"not ok" if problem else "ok"} %d - {name} # {remark}')
     return report
 
 
@@ -106,8 +107,8 @@ def main():
         for number, future in enumerate(
                 concurrent.futures.as_completed(running), 1):
             report = future.result()
-            report[0] %= number
-            failed += report[0].startswith('not ok')
+            report[-1] %= number
+            failed += report[-1].startswith('not ok')
             print('\n'.join(report), flush=True)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
