@@ -92,7 +92,8 @@ def tells_how_far_record(test):
     rr.check('percent' not in query, f'a recorder knows no end: {query}')
     rr.check(query['uuid'] == before['uuid'] == recording.uuid(),
              f'the recording is {recording.uuid()}: {query}')
-    rr.check(query['icount'] == recording.first('shutdown').icount,
+    # its last instruction is behind the one that powers off
+    rr.check(query['icount'] - recording.first('shutdown').icount in (0, 1),
              f'the guest has powered off elsewhere: {query}')
     packets = len(recording.of('async-net'))
     # the shutdown of 'quit' follows
