@@ -20,7 +20,7 @@
 #define REPLAY_SLICE_INSNS          (1 << 20)
 
 /* How long an event may wait in memory before it is written, ns of the host. */
-#define REPLAY_CHUNK_MAX_AGE_NS     NANOSECONDS_PER_SECOND
+#define REPLAY_CHUNK_MAX_AGE_NS     (NANOSECONDS_PER_SECOND / 4 * 5)
 
 typedef struct ReplayState {
     /* Part of a snapshot of the virtual machine. */
