@@ -68,17 +68,38 @@ static ReplayEvent *replay_net_link_new(uint64_t up, const char *name)
     return &s->ev;
 }
 
-static bool replay_net_link_exists(const char *name)
+/* Returns the number of clients of that name, 0 if it can't be recorded. */
+static int replay_net_link_find(const char *name,
+                                NetClientState *ncs[MAX_QUEUE_NUM])
 {
-    NetClientState *ncs[MAX_QUEUE_NUM];
+    if (strlen(name) > NAME_MAX_BYTES) {
+        return 0;
+    }
+    return MIN(qemu_find_net_clients_except(name, ncs, NET_CLIENT_DRIVER__MAX,
+                                            MAX_QUEUE_NUM), MAX_QUEUE_NUM);
+}
 
-    return strlen(name) <= NAME_MAX_BYTES
-           && qemu_find_net_clients_except(name, ncs, NET_CLIENT_DRIVER__MAX,
-                                           MAX_QUEUE_NUM) > 0;
+/*
+ * A back end drops what comes while its link is down.  The guest does not see
+ * that end of the cable: it goes up when the user says so, and what comes from
+ * then on waits behind the event that makes the NIC's link go up.
+ */
+static void replay_net_link_open(NetClientState **ncs, int count)
+{
+    int i;
+
+    for (i = 0; i < count; i++) {
+        if (ncs[i]->info->type != NET_CLIENT_DRIVER_NIC) {
+            ncs[i]->link_down = false;
+        }
+    }
 }
 
 bool replay_net_set_link(const char *name, bool up, Error **errp)
 {
+    NetClientState *ncs[MAX_QUEUE_NUM];
+    int count;
+
     if (!replay_has_begun()) {
         return false;
     }
@@ -87,11 +108,15 @@ bool replay_net_set_link(const char *name, bool up, Error **errp)
                    "and its links change as they were recorded");
         return true;
     }
-    if (!replay_net_link_exists(name)) {
+    count = replay_net_link_find(name, ncs);
+    if (count == 0) {
         /* The caller says so. */
         return false;
     }
     replay_queue_event(replay_net_link_new(up, name));
+    if (up) {
+        replay_net_link_open(ncs, count);
+    }
     return true;
 }
 
@@ -106,6 +131,7 @@ static bool replay_net_link_save(const ReplayEvent *ev)
 static ReplayEvent *replay_net_link_load(const ReplayLogEvent *logged,
                                          Error **errp)
 {
+    NetClientState *ncs[MAX_QUEUE_NUM];
     g_autofree char *name = NULL;
 
     if (logged->num[0] > 1) {
@@ -115,7 +141,7 @@ static ReplayEvent *replay_net_link_load(const ReplayLogEvent *logged,
     }
     name = g_strndup((const char *)logged->data,
                      MIN(logged->len_bytes, NAME_MAX_BYTES));
-    if (strlen(name) != logged->len_bytes || !replay_net_link_exists(name)) {
+    if (strlen(name) != logged->len_bytes || replay_net_link_find(name, ncs) == 0) {
         g_autofree char *printable = g_strescape(name, NULL);
 
         error_setg(errp, "the link of the network client '%s' changes, which "

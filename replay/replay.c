@@ -43,6 +43,7 @@ static struct {
     bool begun;                 /* the machine has run */
     bool has_shutdown;          /* record: one was put */
     bool guest_shutdown;        /* replay: the guest ended the machine */
+    bool tail;                  /* replay: it did more than end the machine */
     ShutdownCause host_shutdown;    /* replay: what ended the recorder */
     bool incomplete;            /* record: its end could not be written */
     unsigned progress_seconds;  /* rrprogress= */
@@ -81,7 +82,10 @@ bool replay_next_event_is(ReplayLogEventKind kind)
 
 void replay_end_reached(void)
 {
-    if (core.host_shutdown) {
+    if (core.guest_shutdown) {
+        qatomic_set(&core.tail, false);
+        qemu_notify_event();
+    } else if (core.host_shutdown) {
         qemu_system_shutdown_request(core.host_shutdown);
     }
 }
@@ -332,8 +336,19 @@ void replay_shutdown_request(ShutdownCause cause)
             return;
         }
         core.guest_shutdown = true;
+        qatomic_set(&core.tail, true);
         replay_finish_event();
     }
+}
+
+/*
+ * The recorder's vCPU went on until its main loop stopped it, sooner or later.
+ * In a replay it goes as far, so that both end with the same guest.
+ */
+bool replay_shutdown_waits(ShutdownCause cause)
+{
+    return qatomic_read(&core.tail) && shutdown_caused_by_guest(cause)
+           && replay_machine_is_live() && !replay_has_failed();
 }
 
 /* --- The life of a recording ------------------------------------------- */

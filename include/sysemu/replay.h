@@ -220,6 +220,19 @@ bool replay_has_interrupt(void);
  */
 void replay_shutdown_request(ShutdownCause cause);
 
+/**
+ * replay_shutdown_waits: is it too early to shut down?
+ * @cause: why the machine is to shut down, %SHUTDOWN_CAUSE_NONE if it is not
+ *
+ * A guest that has ended its machine executes some more instructions until it
+ * is stopped.  A replay lets it execute those that are in the recording.
+ *
+ * Context: main loop, with the BQL.
+ * Returns: true if the request has to wait; the main loop is notified when it
+ * need not any longer.
+ */
+bool replay_shutdown_waits(ShutdownCause cause);
+
 /* --- Clocks and other values that the guest reads ---------------------- */
 
 /**
