@@ -141,7 +141,8 @@ static ReplayEvent *replay_net_link_load(const ReplayLogEvent *logged,
     }
     name = g_strndup((const char *)logged->data,
                      MIN(logged->len_bytes, NAME_MAX_BYTES));
-    if (strlen(name) != logged->len_bytes || replay_net_link_find(name, ncs) == 0) {
+    if (strlen(name) != logged->len_bytes
+        || replay_net_link_find(name, ncs) == 0) {
         g_autofree char *printable = g_strescape(name, NULL);
 
         error_setg(errp, "the link of the network client '%s' changes, which "

@@ -9,8 +9,9 @@
  *
  * Writer: events are encoded at the end of one buffer.  Once that holds
  * REPLAY_LOG_CHUNK_BYTES, or when the caller flushes, it becomes a chunk: it
- * is deflated if that is worth it, gets its header (for which the buffer has
- * headroom) and goes out in one write().  So the file always ends with a whole
+ * is deflated if that is worth it, or at least what stands between its packets
+ * is, gets its header (for which the buffer has headroom) and goes out in one
+ * write().  So the file always ends with a whole
  * chunk, or with one that a kill cut, which the reader recognises by its
  * length.  While the file takes nothing - there is no description yet, or a
  * write failed - finished chunks wait in a list, in order.  A failed write
@@ -85,6 +86,10 @@ QEMU_BUILD_BUG_ON((REPLAY_LOG_INDEX_MAX * 4 + REPLAY_LOG_ADAPTERS_MAX * 3 +
 
 /* Deflation that saves less than 1/32 is not worth its inflation. */
 #define REPLAY_LOG_DEFLATE_GAIN     32
+/* Packets of so many bytes stand apart from so much else, to save 1/256. */
+#define REPLAY_LOG_APART_MIN_BYTES  128
+#define REPLAY_LOG_APART_MAX_BYTES  REPLAY_LOG_CHUNK_BYTES
+#define REPLAY_LOG_APART_GAIN       256
 /* After a chunk that did not shrink, at most so many are not even tried... */
 #define REPLAY_LOG_DEFLATE_SKIP_MAX 32
 /* ...of those that are at least so large. */
@@ -704,6 +709,96 @@ static inline const char *replay_log_event_load(ReplayLogState *s,
     return NULL;
 }
 
+/*
+ * Packets that stand apart.  What no deflation makes smaller (encrypted or
+ * compressed packets) hides what could be: the events between them.  Those are
+ * deflated alone, each of the packets cut out behind its length.
+ *
+ * Walks over the event at @in.
+ * @apart_bytes: of the packet that is cut out behind it, or 0
+ * Returns: false if it is none.
+ */
+static bool replay_log_event_walk(ReplayLogInput *in, uint64_t *apart_bytes)
+{
+    uint8_t kind = *in->p++;
+    const char *field = replay_log_fields[kind];
+    uint64_t v;
+
+    *apart_bytes = 0;
+    if (!field) {
+        return false;
+    }
+    for (; *field; field++) {
+        if (!replay_log_varint_load(in, &v)) {
+            return false;
+        }
+        if (*field == 'b') {
+            if (kind == REPLAY_EV_ASYNC_NET
+                && v >= REPLAY_LOG_APART_MIN_BYTES) {
+                *apart_bytes = v;
+            } else if (v <= in->end - in->p) {
+                in->p += v;
+            } else {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/*
+ * @raw: whole events
+ * @events, @packets: have room for what becomes of them
+ */
+static void replay_log_apart_save(ReplayLogInput raw, uint8_t *events,
+                                  uint8_t *packets)
+{
+    const uint8_t *from = raw.p;
+    uint64_t apart_bytes;
+
+    while (raw.p != raw.end) {
+        bool ok = replay_log_event_walk(&raw, &apart_bytes);
+
+        assert(ok);                     /* they are our own */
+        if (apart_bytes || raw.p == raw.end) {
+            memcpy(events, from, raw.p - from);
+            events += raw.p - from;
+            memcpy(packets, raw.p, apart_bytes);
+            packets += apart_bytes;
+            raw.p += apart_bytes;
+            from = raw.p;
+        }
+    }
+}
+
+/*
+ * @raw: has room for both
+ * Returns: NULL; else what is wrong.
+ */
+static const char *replay_log_apart_load(uint8_t *raw, ReplayLogInput events,
+                                         ReplayLogInput packets)
+{
+    const uint8_t *from = events.p;
+    uint64_t apart_bytes;
+
+    while (events.p != events.end) {
+        if (!replay_log_event_walk(&events, &apart_bytes)
+            || apart_bytes > packets.end - packets.p) {
+            return "its packets do not fit to its events";
+        }
+        if (apart_bytes || events.p == events.end) {
+            memcpy(raw, from, events.p - from);
+            raw += events.p - from;
+            from = events.p;
+            memcpy(raw, packets.p, apart_bytes);
+            raw += apart_bytes;
+            packets.p += apart_bytes;
+        }
+    }
+    return packets.p == packets.end ? NULL :
+           "its packets do not fit to its events";
+}
+
 static const char replay_log_overflow[] =
     "makes the instruction count overflow";
 
@@ -908,12 +1003,14 @@ struct ReplayLogWriter {
     /* the chunk that is being filled */
     uint8_t *buf;               /* headroom for its header, then events */
     size_t len_bytes;           /* of the events */
+    size_t apart_bytes;         /* of packets in it that could stand apart */
     ReplayLogChunk chunk;       /* its number, and the counts at its start */
     ReplayLogState state;       /* at its end */
 
     /* deflation */
     z_stream *z;                /* NULL: chunks are stored as they are */
     uint8_t *zbuf;              /* headroom for the header, then a payload */
+    uint8_t *rest;              /* events without packets that stand apart */
     unsigned z_skip;            /* chunks that are not tried */
     unsigned z_skip_next;       /* how many to skip after the next failure */
 
@@ -951,6 +1048,7 @@ static void replay_log_writer_free(ReplayLogWriter *w)
     for (i = 0; i < w->end.n_adapters; i++) {
         g_free(w->end.adapter[i].name);
     }
+    g_free(w->rest);
     g_free(w->zbuf);
     g_free(w->buf);
     g_free(w->path);
@@ -1062,6 +1160,7 @@ ReplayLogWriter *replay_log_writer_open(const char *path, unsigned flags,
             goto fail;
         }
         w->zbuf = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
+        w->rest = g_malloc(REPLAY_LOG_APART_MAX_BYTES);
     }
     w->buf = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
     qemu_uuid_generate(&w->uuid);
@@ -1181,33 +1280,70 @@ static void replay_log_chunk_put(ReplayLogWriter *w, const uint8_t *chunk,
     w->pending_bytes += len;
 }
 
+/*
+ * @data, @len: what is deflated, to @w->zbuf
+ * Returns: how many bytes it became; 0 if that is not less than @room.
+ */
+static size_t replay_log_deflate(ReplayLogWriter *w, const uint8_t *data,
+                                 size_t len, size_t room)
+{
+    z_stream *z = w->z;
+
+    deflateReset(z);
+    z->next_in = (uint8_t *)data;
+    z->avail_in = len;
+    z->next_out = w->zbuf + REPLAY_LOG_CHUNK_HDR_BYTES;
+    z->avail_out = room;
+    return deflate(z, Z_FINISH) == Z_STREAM_END && z->avail_out
+           ? room - z->avail_out : 0;
+}
+
 /* Returns: the bytes at @w->zbuf's payload; 0 if the gain is too small. */
 static size_t replay_log_chunk_deflate(ReplayLogWriter *w)
 {
-    z_stream *z = w->z;
-    size_t room = w->len_bytes - w->len_bytes / REPLAY_LOG_DEFLATE_GAIN;
     bool is_small = w->len_bytes < REPLAY_LOG_DEFLATE_SKIP_BYTES;
+    size_t deflated;
 
     if (w->z_skip && !is_small) {
         w->z_skip--;
         return 0;
     }
-    deflateReset(z);
-    z->next_in = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
-    z->avail_in = w->len_bytes;
-    z->next_out = w->zbuf + REPLAY_LOG_CHUNK_HDR_BYTES;
-    z->avail_out = room;
-    if (deflate(z, Z_FINISH) == Z_STREAM_END && z->avail_out) {
+    deflated = replay_log_deflate(w, w->buf + REPLAY_LOG_CHUNK_HDR_BYTES,
+                                  w->len_bytes, w->len_bytes -
+                                  w->len_bytes / REPLAY_LOG_DEFLATE_GAIN);
+    if (deflated) {
         w->z_skip_next = 1;
-        return room - z->avail_out;
+    } else if (!is_small) {
+        /* A small one says nothing about the next, and costs little. */
+        w->z_skip = w->z_skip_next;
+        w->z_skip_next = MIN(w->z_skip_next * 2, REPLAY_LOG_DEFLATE_SKIP_MAX);
     }
-    if (is_small) {
-        /* It says nothing about the next one, and trying costs little. */
+    return deflated;
+}
+
+/* The same, with packets apart; so little is deflated that it costs little. */
+static size_t replay_log_chunk_deflate_apart(ReplayLogWriter *w)
+{
+    uint8_t *raw = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
+    uint8_t *payload = w->zbuf + REPLAY_LOG_CHUNK_HDR_BYTES;
+    size_t room = w->len_bytes - w->len_bytes / REPLAY_LOG_APART_GAIN;
+    size_t rest_bytes = w->len_bytes - w->apart_bytes;
+    uint8_t *packets = payload + rest_bytes;
+    size_t deflated;
+
+    if (rest_bytes > REPLAY_LOG_APART_MAX_BYTES || w->apart_bytes < rest_bytes
+        || w->apart_bytes >= room) {
         return 0;
     }
-    w->z_skip = w->z_skip_next;
-    w->z_skip_next = MIN(w->z_skip_next * 2, REPLAY_LOG_DEFLATE_SKIP_MAX);
-    return 0;
+    replay_log_apart_save((ReplayLogInput) { raw, raw + w->len_bytes },
+                          w->rest, packets);
+    deflated = replay_log_deflate(w, w->rest, rest_bytes,
+                                  room - w->apart_bytes);
+    if (!deflated) {
+        return 0;
+    }
+    memmove(payload + deflated, packets, w->apart_bytes);
+    return deflated + w->apart_bytes;
 }
 
 /* Takes the chunk that is being closed into the index. */
@@ -1251,6 +1387,12 @@ static void replay_log_chunk_close(ReplayLogWriter *w)
     deflated = w->z ? replay_log_chunk_deflate(w) : 0;
     if (deflated) {
         c->flags = REPLAY_LOG_CHUNK_DEFLATED;
+    } else if (w->z) {
+        deflated = replay_log_chunk_deflate_apart(w);
+        c->flags = deflated ? REPLAY_LOG_CHUNK_DEFLATED |
+                              REPLAY_LOG_CHUNK_APART : 0;
+    }
+    if (deflated) {
         c->stored_bytes = deflated;
         chunk = w->zbuf;
     }
@@ -1262,6 +1404,7 @@ static void replay_log_chunk_close(ReplayLogWriter *w)
     w->chunk_bytes += REPLAY_LOG_CHUNK_HDR_BYTES + c->stored_bytes;
 
     w->len_bytes = 0;
+    w->apart_bytes = 0;
     c->seq++;
     c->icount = w->state.icount;
     c->event = w->state.event;
@@ -1315,6 +1458,9 @@ bool replay_log_write_event(ReplayLogWriter *w, ReplayLogEventKind kind,
             a->bytes += len_bytes;
         }
         w->packet_bytes += len_bytes;
+        if (len_bytes >= REPLAY_LOG_APART_MIN_BYTES) {
+            w->apart_bytes += len_bytes;
+        }
     }
     if (w->len_bytes >= REPLAY_LOG_CHUNK_BYTES) {
         replay_log_chunk_close(w);
@@ -1458,6 +1604,7 @@ struct ReplayLogReader {
 
     ReplayLogBuffer stored;     /* a payload as it is in the file */
     ReplayLogBuffer raw;        /* and inflated */
+    ReplayLogBuffer rest;       /* and inflated without its packets */
     z_stream *z;                /* NULL: nothing was inflated yet */
 };
 
@@ -1594,7 +1741,8 @@ static ReplayLogStatus replay_log_peek(const ReplayLogReader *r,
         return replay_log_bad(r, seq, offset, errp, "it has number %" PRIu32,
                               c->seq);
     }
-    if (c->flags & ~(REPLAY_LOG_CHUNK_OPTIONAL | REPLAY_LOG_CHUNK_DEFLATED)) {
+    if (c->flags & ~(REPLAY_LOG_CHUNK_OPTIONAL | REPLAY_LOG_CHUNK_DEFLATED |
+                     REPLAY_LOG_CHUNK_APART)) {
         return replay_log_unknown(r, seq, offset, errp, "its flags 0x%x",
                                   c->flags);
     }
@@ -1610,6 +1758,12 @@ static ReplayLogStatus replay_log_peek(const ReplayLogReader *r,
         return replay_log_bad(r, seq, offset, errp, "it is not deflated, but "
                               "claims %" PRIu32 " bytes and %" PRIu32,
                               c->stored_bytes, c->raw_bytes);
+    }
+    if ((c->flags & REPLAY_LOG_CHUNK_APART) &&
+        (!(c->flags & REPLAY_LOG_CHUNK_DEFLATED) ||
+         c->kind != REPLAY_LOG_CHUNK_EVENTS)) {
+        return replay_log_bad(r, seq, offset, errp, "there are no deflated "
+                              "events from which its packets stand apart");
     }
     if (c->kind == REPLAY_LOG_CHUNK_END &&
         (c->flags & REPLAY_LOG_CHUNK_DEFLATED)) {
@@ -1630,7 +1784,10 @@ static ReplayLogStatus replay_log_peek(const ReplayLogReader *r,
 static const char *replay_log_chunk_inflate(ReplayLogReader *r,
                                             const ReplayLogChunk *c)
 {
+    bool apart = c->flags & REPLAY_LOG_CHUNK_APART;
+    ReplayLogBuffer *to = apart ? &r->rest : &r->raw;
     z_stream *z = r->z;
+    size_t packets_bytes;
     int ret;
 
     if (!z) {
@@ -1642,16 +1799,24 @@ static const char *replay_log_chunk_inflate(ReplayLogReader *r,
         r->z = z;
     }
     inflateReset(z);
-    replay_log_buffer_need(&r->raw, c->raw_bytes);
+    replay_log_buffer_need(to, c->raw_bytes);
     z->next_in = r->stored.data;
     z->avail_in = c->stored_bytes;
-    z->next_out = r->raw.data;
+    z->next_out = to->data;
     z->avail_out = c->raw_bytes;
     ret = inflate(z, Z_FINISH);
-    if (ret != Z_STREAM_END || z->avail_in || z->avail_out) {
+    packets_bytes = apart ? z->avail_in : 0;
+    if (ret != Z_STREAM_END || z->avail_in != packets_bytes ||
+        z->avail_out != packets_bytes) {
         return "it does not inflate to what it claims";
     }
-    return NULL;
+    if (!apart) {
+        return NULL;
+    }
+    replay_log_buffer_need(&r->raw, c->raw_bytes);
+    return replay_log_apart_load(r->raw.data,
+        (ReplayLogInput) { r->rest.data, z->next_out },
+        (ReplayLogInput) { z->next_in, z->next_in + packets_bytes });
 }
 
 /*
@@ -1910,6 +2075,7 @@ void replay_log_reader_close(ReplayLogReader *r)
     }
     error_free(r->error);
     replay_log_description_free(r->desc);
+    g_free(r->rest.data);
     g_free(r->raw.data);
     g_free(r->stored.data);
     g_free(r->path);

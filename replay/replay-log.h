@@ -98,6 +98,7 @@ typedef enum ReplayLogChunkKind {
 /* Bits of a chunk's flags; a reader refuses any other. */
 #define REPLAY_LOG_CHUNK_OPTIONAL   0x0001  /* unknown kind: skip it */
 #define REPLAY_LOG_CHUNK_DEFLATED   0x0002  /* payload is a zlib stream */
+#define REPLAY_LOG_CHUNK_APART      0x0004  /* with packets behind it */
 
 /* A place in a recording; what a snapshot of the VM keeps. */
 typedef struct ReplayLogPos {

@@ -306,34 +306,47 @@ static size_t fuzz_mutate_payload(uint8_t *data, size_t size, size_t max_size,
                                   size_t at, uint32_t *state)
 {
     static uint8_t raw[64 * KiB];
-    static uint8_t deflated[64 * KiB];
+    static uint8_t with[128 * KiB];
     uint8_t *p = data + at;
     uint32_t stored = ldl_le_p(p + 8);
-    uint16_t flags = lduw_le_p(p + 2) & ~REPLAY_LOG_CHUNK_DEFLATED;
-    const uint8_t *with = raw;
+    uint16_t old_flags = lduw_le_p(p + 2);
+    uint16_t flags = old_flags & ~(REPLAY_LOG_CHUNK_DEFLATED |
+                                   REPLAY_LOG_CHUNK_APART);
+    uLong inflated = stored;
     uLongf len = sizeof(raw);
-    uLongf raw_len;
+    size_t packets = 0;
+    size_t raw_len;
     size_t new_size;
 
     at += REPLAY_LOG_CHUNK_HDR_BYTES;
     if (stored > size - at) {
         return size;
     }
-    if (!(lduw_le_p(p + 2) & REPLAY_LOG_CHUNK_DEFLATED) ||
-        uncompress(raw, &len, data + at, stored) != Z_OK) {
+    if (!(old_flags & REPLAY_LOG_CHUNK_DEFLATED) ||
+        uncompress2(raw, &len, data + at, &inflated) != Z_OK) {
         len = MIN(stored, sizeof(raw));
         memcpy(raw, data + at, len);
+    } else if (old_flags & REPLAY_LOG_CHUNK_APART) {
+        packets = MIN(stored - inflated, sizeof(with) / 4);
     }
     len = LLVMFuzzerMutate(raw, len, sizeof(raw));
     raw_len = len;
-    if (fuzz_random(state, 3) == 0) {
-        uLongf deflated_len = sizeof(deflated);
+    if (packets || fuzz_random(state, 3) == 0) {
+        uLongf deflated_len = sizeof(with) - packets;
 
-        if (compress2(deflated, &deflated_len, raw, len, 1) == Z_OK) {
-            with = deflated;
+        if (compress2(with, &deflated_len, raw, len, 1) == Z_OK) {
             len = deflated_len;
             flags |= REPLAY_LOG_CHUNK_DEFLATED;
+            if (packets || fuzz_random(state, 8) == 0) {
+                flags |= REPLAY_LOG_CHUNK_APART;
+                memcpy(with + len, data + at + inflated, packets);
+                len += packets;
+                raw_len += packets;
+            }
         }
+    }
+    if (!(flags & REPLAY_LOG_CHUNK_DEFLATED)) {
+        memcpy(with, raw, len);
     }
     new_size = fuzz_replace(data, size, max_size, at, stored, with, len);
     if (new_size == size - stored + len) {
@@ -464,6 +477,37 @@ static void fuzz_seed(const char *dir, const char *name, unsigned flags,
     }
 }
 
+/* Packets of bytes that do not deflate, which stand apart, and others. */
+static void fuzz_seed_apart(const char *dir, const char *name)
+{
+    g_autofree char *path = g_build_filename(dir, name, NULL);
+    g_autoptr(ReplayLogDescription) d = replay_log_description_new();
+    ReplayLogWriter *w = replay_log_writer_open(path, REPLAY_LOG_COMPRESS |
+                                                REPLAY_LOG_OVERWRITE,
+                                                &error_abort);
+    uint32_t state = 1;
+    unsigned i, k;
+
+    replay_log_writer_describe(w, d, &error_abort);
+    for (i = 0; i < 60; i++) {
+        uint64_t num[REPLAY_LOG_NUMS_MAX] = { i % 2 };
+        uint64_t insns[REPLAY_LOG_NUMS_MAX] = { 1000 };
+        uint8_t packet[400];
+
+        for (k = 0; k < sizeof(packet); k++) {
+            packet[k] = fuzz_random(&state, 256);
+        }
+        replay_log_write_event(w, REPLAY_EV_ASYNC_NET, num, packet,
+                               i % 20 ? sizeof(packet) : 60);
+        replay_log_write_event(w, REPLAY_EV_INSTRUCTION, insns, NULL, 0);
+        replay_log_write_event(w, REPLAY_EV_INTERRUPT, NULL, NULL, 0);
+        if (i % 20 == 19) {
+            replay_log_writer_flush(w, &error_abort);
+        }
+    }
+    replay_log_writer_close(w, &error_abort);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     const char *dir = getenv("REPLAY_FUZZ_SEEDS");
@@ -474,6 +518,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         fuzz_seed(dir, "seed-cut", REPLAY_LOG_COMPRESS, 3, 20, false);
         fuzz_seed(dir, "seed-deflated", REPLAY_LOG_COMPRESS, 60, 500, true);
         fuzz_seed(dir, "seed-chunks", 0, 3, 3, true);
+        fuzz_seed_apart(dir, "seed-apart");
         _exit(0);
     }
     return 0;

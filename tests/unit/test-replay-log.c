@@ -128,6 +128,33 @@ static GPtrArray *events_new(unsigned rounds, size_t len_max, int texture)
     return events;
 }
 
+/* Returns: @packets, and what a busy guest does between them. */
+static GPtrArray *traffic_new(unsigned packets, size_t len_max, int texture)
+{
+    static const uint8_t between[] = {
+        REPLAY_EV_CHECKPOINT_CLOCK_VIRTUAL, REPLAY_EV_CLOCK_HOST,
+        REPLAY_EV_INTERRUPT,
+    };
+    GPtrArray *events = g_ptr_array_new_with_free_func(event_free);
+    unsigned i, k;
+
+    for (i = 0; i < packets; i++) {
+        size_t len = g_test_rand_int_range(0, len_max + 1);
+
+        g_ptr_array_add(events, event_new(REPLAY_EV_ASYNC_NET, len, texture));
+        for (k = 0; k < 12; k++) {
+            Event *insns = event_new(REPLAY_EV_INSTRUCTION, 0, texture);
+            Event *e = event_new(between[k % 3], 0, texture);
+
+            insns->num[0] = g_test_rand_int_range(1, 100);
+            e->num[0] = g_test_rand_int_range(0, 100);
+            g_ptr_array_add(events, insns);
+            g_ptr_array_add(events, e);
+        }
+    }
+    return events;
+}
+
 static ReplayLogDescription *description_new(void)
 {
     ReplayLogDescription *d = replay_log_description_new();
@@ -262,7 +289,14 @@ typedef struct RoundTrip {
     size_t len_max;
     int texture;
     unsigned flush_each;
+    bool is_traffic;
 } RoundTrip;
+
+static GPtrArray *round_trip_events(const RoundTrip *t)
+{
+    return t->is_traffic ? traffic_new(t->rounds, t->len_max, t->texture)
+                         : events_new(t->rounds, t->len_max, t->texture);
+}
 
 static const RoundTrip round_trips[] = {
     { "empty", REPLAY_LOG_COMPRESS },
@@ -273,6 +307,12 @@ static const RoundTrip round_trips[] = {
     { "incompressible", REPLAY_LOG_COMPRESS, 300, 1500, 256 },
     { "flushed-each", REPLAY_LOG_COMPRESS, 10, 20, 256, 1 },
     { "flushed", REPLAY_LOG_COMPRESS, 100, 100, 8, 7 },
+    { "packets-apart", REPLAY_LOG_COMPRESS, 500, 1514, 256,
+      .is_traffic = true },
+    { "packets-apart-flushed", REPLAY_LOG_COMPRESS, 50, 1514, 256, 30,
+      .is_traffic = true },
+    { "huge-packets-apart", REPLAY_LOG_COMPRESS, 4, REPLAY_LOG_DATA_MAX_BYTES,
+      256, .is_traffic = true },
     { "huge-events", 0, 2, REPLAY_LOG_DATA_MAX_BYTES, 256 },
     { "huge-events-compressed", REPLAY_LOG_COMPRESS, 2,
       REPLAY_LOG_DATA_MAX_BYTES, 5 },
@@ -282,8 +322,7 @@ static void test_round_trip(gconstpointer opaque)
 {
     const RoundTrip *t = opaque;
     g_autofree char *path = test_path();
-    g_autoptr(GPtrArray) events = events_new(t->rounds, t->len_max,
-                                             t->texture);
+    g_autoptr(GPtrArray) events = round_trip_events(t);
 
     record(path, t->flags, events, t->flush_each);
     check_reads(path, events, REPLAY_LOG_END, events->len);
@@ -537,8 +576,7 @@ static void test_seek(gconstpointer opaque)
 {
     const RoundTrip *t = opaque;
     g_autofree char *path = test_path();
-    g_autoptr(GPtrArray) events = events_new(t->rounds, t->len_max,
-                                             t->texture);
+    g_autoptr(GPtrArray) events = round_trip_events(t);
     ReplayLogWriter *w = writer_new(path, t->flags);
     ReplayLogPos *reader_pos = g_new(ReplayLogPos, events->len + 1);
     ReplayLogPos start = replay_log_writer_pos(w);
@@ -1334,10 +1372,12 @@ static const ForgedChunk forged_descriptions[] = {
     { "description-seq", "has number 1", { 1, .seq = 1, PAYLOAD("\1k\1v") } },
     { "description-event", "begin at 0",
       { 1, .event = 1, PAYLOAD("\1k\1v") } },
-    { "description-flags", "flags 0x4",
-      { 1, .flags = 4, PAYLOAD("\1k\1v") } },
+    { "description-flags", "flags 0x8",
+      { 1, .flags = 8, PAYLOAD("\1k\1v") } },
     { "description-tag", "another recording",
       { 1, .tag = 1, PAYLOAD("\1k\1v") } },
+    { "description-apart", "no deflated events",
+      { 1, .flags = 6, PAYLOAD("\1k\1v") } },
     { "description-not-deflated", "does not inflate",
       { 1, .flags = 2, PAYLOAD("\1k\1v") } },
 };
@@ -1401,6 +1441,10 @@ static const ForgedChunk forged_chunks[] = {
         .payload_len = 1 } },
     { "not-deflated", "does not inflate",
       { 2, .flags = 2, .seq = 1, PAYLOAD("\1\1\1\1") } },
+    { "apart-not-deflated", "no deflated events",
+      { 2, .flags = 4, .seq = 1, PAYLOAD("\1") } },
+    { "apart-of-the-end", "no deflated events",
+      { 3, .flags = 6, .seq = 1, PAYLOAD("\1") } },
     { "deflated-nothing", "does not inflate",
       { 2, .flags = 2, .seq = 1, PAYLOAD("") } },
     { "unknown-event", "not known here: chunk 1 at offset 96: event 1 of kind",
@@ -1618,6 +1662,93 @@ static void test_inflation(gconstpointer opaque)
                 good ? n : 0, good ? "is cut" : "does not inflate");
 }
 
+/* An event of a packet of 200 bytes between two others. */
+#define APART_EVENTS    "\x01\x16\0\0\xc8\x01\x01"
+
+typedef struct Apart {
+    const char *name;
+    const char *events;
+    size_t events_bytes;
+    size_t packets_bytes;
+    int raw_excess;             /* what the raw length is too large by */
+    const char *part;           /* of the message; NULL: it is good */
+} Apart;
+
+#define APART(bytes) .events = (bytes), .events_bytes = sizeof(bytes) - 1
+
+static const Apart aparts[] = {
+    { "right", APART(APART_EVENTS), .packets_bytes = 200 },
+    { "packet-too-short", APART(APART_EVENTS), .packets_bytes = 199,
+      .part = "do not fit" },
+    { "packet-missing", APART(APART_EVENTS), .part = "do not fit" },
+    { "packet-too-many", APART(APART_EVENTS), .packets_bytes = 400,
+      .part = "do not fit" },
+    { "no-event", APART(""), .packets_bytes = 200, .part = "do not fit" },
+    { "event-cut", APART("\x01\x16\0\0\xc8"), .packets_bytes = 200,
+      .part = "do not fit" },
+    { "event-unknown", APART("\x01\xff"), .packets_bytes = 200,
+      .part = "do not fit" },
+    { "small-packet", APART("\x01\x16\0\0\x7f"), .packets_bytes = 127,
+      .part = "do not fit" },
+    { "other-bytes", APART("\x14\0\xc8\x01"), .packets_bytes = 200,
+      .part = "do not fit" },
+    { "raw-too-long", APART(APART_EVENTS), .packets_bytes = 200,
+      .raw_excess = 1, .part = "does not inflate" },
+    { "raw-too-short", APART(APART_EVENTS), .packets_bytes = 200,
+      .raw_excess = -1, .part = "does not inflate" },
+    { "raw-without-packets", APART(APART_EVENTS), .packets_bytes = 200,
+      .raw_excess = -200, .part = "does not inflate" },
+};
+
+static void test_apart(gconstpointer opaque)
+{
+    const Apart *t = opaque;
+    uint8_t stored[1000];
+    uLongf len = sizeof(stored);
+    Forged c = { 2, .flags = 6, .seq = 1, .payload = stored };
+    g_autoptr(GByteArray) f = g_byte_array_new();
+
+    g_assert_cmpint(compress(stored, &len, (const uint8_t *)t->events,
+                             t->events_bytes), ==, Z_OK);
+    memset(stored + len, 'x', t->packets_bytes);
+    c.stored_bytes = len + t->packets_bytes;
+    c.payload_len = c.stored_bytes;
+    c.raw_bytes = t->events_bytes + t->packets_bytes + t->raw_excess;
+    forge_begin(f);
+    forge_chunk(f, &c);
+    check_bytes(f->data, f->len, t->part ? REPLAY_LOG_DAMAGED : REPLAY_LOG_CUT,
+                t->part ? 0 : 3, t->part ?: "is cut");
+}
+
+/* Random packets hide nothing: what stands between them is deflated. */
+static void test_apart_small(void)
+{
+    g_autofree char *path = test_path();
+    g_autoptr(GPtrArray) events = traffic_new(500, 1514, 256);
+    ReplayLogWriter *w = writer_new(path, REPLAY_LOG_COMPRESS);
+    ReplayLogStats stats;
+    uint64_t between, offset;
+    unsigned apart = 0;
+    g_autofree char *data = NULL;
+    gsize len;
+
+    write_events(w, events, 0);
+    replay_log_writer_flush(w, &error_abort);
+    stats = replay_log_writer_stats(w);
+    between = stats.raw_bytes - stats.packet_bytes;
+    g_assert_cmpint(between, >, stats.packet_bytes / 50);
+    g_assert_cmpint(stats.stored_bytes, <,
+                    stats.packet_bytes + between * 3 / 4);
+    replay_log_writer_close(w, &error_abort);
+
+    g_file_get_contents(path, &data, &len, NULL);
+    for (offset = REPLAY_LOG_HEADER_BYTES; offset < len;
+         offset += REPLAY_LOG_CHUNK_HDR_BYTES + ldl_le_p(data + offset + 8)) {
+        apart += !!(lduw_le_p(data + offset + 2) & REPLAY_LOG_CHUNK_APART);
+    }
+    g_assert_cmpint(apart, >, 4);
+}
+
 static void test_index_of_lies(void)
 {
     g_autofree char *path = test_path();
@@ -1822,6 +1953,8 @@ int main(int argc, char **argv)
         { "nothing" },
         { "chunks", 0, 40, 500, 256, 60 },
         { "chunks-compressed", REPLAY_LOG_COMPRESS, 100, 500, 4 },
+        { "packets-apart", REPLAY_LOG_COMPRESS, 300, 1514, 256,
+          .is_traffic = true },
     };
     size_t i;
     int ret;
@@ -1846,6 +1979,8 @@ int main(int argc, char **argv)
     g_test_add_func("/replay-log/stats/count-what-was-written", test_stats);
     g_test_add_func("/replay-log/small-chunk/next-is-deflated",
                     test_small_chunk);
+    g_test_add_func("/replay-log/random-packets/rest-is-deflated",
+                    test_apart_small);
     g_test_add_func("/replay-log/info/tells-chunks-and-end", test_info);
 
     for (i = 0; i < ARRAY_SIZE(seeks); i++) {
@@ -1912,6 +2047,12 @@ int main(int argc, char **argv)
 
         add(name, g_str_equal(inflations[i], "largest") ? "reads" : "reports",
             inflations[i], test_inflation);
+    }
+    for (i = 0; i < ARRAY_SIZE(aparts); i++) {
+        g_autofree char *name = g_strdup_printf("apart-%s", aparts[i].name);
+
+        add(name, aparts[i].part ? "reports" : "reads-the-same", &aparts[i],
+            test_apart);
     }
 
     g_test_add_func("/replay-log/document-events/match-the-enum",
