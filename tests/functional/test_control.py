@@ -24,6 +24,7 @@ import faults
 from gdb import Gdb
 
 FILE = rr.Payload(1_000_000)
+REBINDS = 15
 
 
 # --- links ------------------------------------------------------------------
@@ -319,6 +320,36 @@ def typed(test):
     test.compare(recorded, replayed)
     for line in (b'typed: to be or', b'typed: not to be'):
         rr.check(line in replayed.console(), f'no {line!r}')
+
+
+# --- drivers ----------------------------------------------------------------
+
+def rebinds(test, model, options):
+    """The driver resets its NIC while packets are on their way out: what the
+    NIC has put off is cancelled, timers and bottom halves.
+    """
+    machine = rr.Machine(
+        nics=(rr.Nic(model, device_options=options),),
+        steps=(f'rebind,eth0,10.0.2.15/24,10.0.2.2,{REBINDS}', 'dhcp,eth0',
+               'ping,10.0.2.2,2'))
+    recorded, replayed = test.record(machine), test.replay(machine)
+    test.compare(recorded, replayed)
+    rr.check(recorded.console().count(b'rebind: eth0') == REBINDS,
+             f'it was rebound not {REBINDS} times')
+
+
+def register_rebinds():
+    for name, model, options in (('virtio-net', 'virtio-net-pci', ''),
+                                 ('virtio-net-timer', 'virtio-net-pci',
+                                  'tx=timer'),
+                                 ('vmxnet3', 'vmxnet3', '')):
+        def run(test, model=model, options=options):
+            rebinds(test, model, options)
+        run.__doc__ = rebinds.__doc__
+        rr.scenario(f'rebind/{name}/replays-identically')(run)
+
+
+register_rebinds()
 
 
 # --- exit status ------------------------------------------------------------

@@ -1789,6 +1789,39 @@ static void test_other_guest(const void *opaque)
                    SAYS("'n0' has 61 bytes, recorded are 60", "icount "));
 }
 
+/* --- The processor ----------------------------------------------------- */
+
+/*
+ * When the machine takes the vCPU out of a guest, the flags are put together
+ * from what the last instructions left.  Here that is the addend 0x4100 (the
+ * bits are those of the flags NT and TF), and no flag is set.
+ */
+static const uint8_t flags_program[] = {
+    0x31, 0xc0,                         /* xor %ax, %ax */
+    0x8e, 0xd0,                         /* mov %ax, %ss */
+    0x8e, 0xc0,                         /* mov %ax, %es */
+    0xbc, 0x00, 0x70,                   /* mov $0x7000, %sp */
+    0x9c,                               /* pushf */
+    0x9d,                               /* popf */
+    0x66, 0x31, 0xc0,                   /* xor %eax, %eax */
+    0x66, 0x05, 0x00, 0x41, 0x00, 0x00, /* add $0x4100, %eax */
+    0x26, 0x0f, 0xc7, 0x0e, 0x00, 0x06, /* cmpxchg8b %es:0x600 */
+    0x9c,                               /* pushf */
+    0x58,                               /* pop %ax */
+    0x88, 0xe0,                         /* mov %ah, %al */
+    0x04, EXIT_ARGUMENT,                /* add $EXIT_ARGUMENT, %al */
+    0xe6, 0xf4,                         /* out %al, $0xf4 */
+};
+
+static void test_flags(const void *opaque)
+{
+    g_autofree char *bios = file_read("bios", NULL);
+
+    memcpy(bios, flags_program, sizeof(flags_program));
+    file_write("bios", bios, BIOS_BYTES);
+    g_free(vm_finish(vm_start(MACHINE), EXIT_STATUS));
+}
+
 /* --- Files that are no recordings -------------------------------------- */
 
 typedef struct NoRecording {
@@ -2738,6 +2771,7 @@ static const Test tests[] = {
 
     { "unchecked-machine/reports", test_unchecked_machine },
     { "other-guest/reports", test_other_guest },
+    { "cmpxchg8b/sets-no-other-flag", test_flags },
 
     { "no-file/reports", test_no_file },
     { "directory/reports", test_directory },
