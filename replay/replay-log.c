@@ -86,14 +86,22 @@ QEMU_BUILD_BUG_ON((REPLAY_LOG_INDEX_MAX * 4 + REPLAY_LOG_ADAPTERS_MAX * 3 +
 
 /* Deflation that saves less than 1/32 is not worth its inflation. */
 #define REPLAY_LOG_DEFLATE_GAIN     32
-/* Packets of so many bytes stand apart from so much else, to save 1/256. */
+/*
+ * Packets of so many bytes stand apart from so much else, of which there is
+ * at least 1/64, to save 1/256.
+ */
 #define REPLAY_LOG_APART_MIN_BYTES  128
 #define REPLAY_LOG_APART_MAX_BYTES  REPLAY_LOG_CHUNK_BYTES
+#define REPLAY_LOG_APART_REST       64
 #define REPLAY_LOG_APART_GAIN       256
 /* After a chunk that did not shrink, at most so many are not even tried... */
 #define REPLAY_LOG_DEFLATE_SKIP_MAX 32
 /* ...of those that are at least so large. */
 #define REPLAY_LOG_DEFLATE_SKIP_BYTES (REPLAY_LOG_CHUNK_BYTES / 2)
+/* From the middle of these comes a sample, to be deflated first. */
+#define REPLAY_LOG_DEFLATE_SAMPLE_BYTES 4096
+QEMU_BUILD_BUG_ON(REPLAY_LOG_DEFLATE_SAMPLE_BYTES >
+                  REPLAY_LOG_DEFLATE_SKIP_BYTES);
 
 /* --- Events: names and fields ------------------------------------------ */
 
@@ -1298,19 +1306,31 @@ static size_t replay_log_deflate(ReplayLogWriter *w, const uint8_t *data,
            ? room - z->avail_out : 0;
 }
 
+/* To find out that a whole chunk does not shrink takes milliseconds. */
+static bool replay_log_sample_deflates(ReplayLogWriter *w)
+{
+    size_t bytes = REPLAY_LOG_DEFLATE_SAMPLE_BYTES;
+
+    return replay_log_deflate(w, w->buf + REPLAY_LOG_CHUNK_HDR_BYTES +
+                                 (w->len_bytes - bytes) / 2, bytes,
+                              bytes - bytes / REPLAY_LOG_DEFLATE_GAIN) != 0;
+}
+
 /* Returns: the bytes at @w->zbuf's payload; 0 if the gain is too small. */
 static size_t replay_log_chunk_deflate(ReplayLogWriter *w)
 {
+    const uint8_t *raw = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
     bool is_small = w->len_bytes < REPLAY_LOG_DEFLATE_SKIP_BYTES;
-    size_t deflated;
+    size_t deflated = 0;
 
     if (w->z_skip && !is_small) {
         w->z_skip--;
         return 0;
     }
-    deflated = replay_log_deflate(w, w->buf + REPLAY_LOG_CHUNK_HDR_BYTES,
-                                  w->len_bytes, w->len_bytes -
-                                  w->len_bytes / REPLAY_LOG_DEFLATE_GAIN);
+    if (is_small || replay_log_sample_deflates(w)) {
+        deflated = replay_log_deflate(w, raw, w->len_bytes, w->len_bytes -
+                                      w->len_bytes / REPLAY_LOG_DEFLATE_GAIN);
+    }
     if (deflated) {
         w->z_skip_next = 1;
     } else if (!is_small) {
@@ -1332,7 +1352,7 @@ static size_t replay_log_chunk_deflate_apart(ReplayLogWriter *w)
     size_t deflated;
 
     if (rest_bytes > REPLAY_LOG_APART_MAX_BYTES || w->apart_bytes < rest_bytes
-        || w->apart_bytes >= room) {
+        || rest_bytes < w->len_bytes / REPLAY_LOG_APART_REST) {
         return 0;
     }
     replay_log_apart_save((ReplayLogInput) { raw, raw + w->len_bytes },
