@@ -47,7 +47,7 @@ struct FilterReplayState {
     NetFilterState parent_obj;
 
     /* From setup to cleanup; NULL without record or replay.  BQL. */
-    ReplayNetState *rns;
+    ReplayAdapter *adapter;
 
     /*
      * Record: lengths of the packets that wait for the netdev, in the order
@@ -73,9 +73,9 @@ static ssize_t filter_replay_take(FilterReplayState *s, unsigned flags,
     size_t len_bytes = iov_size(iov, iovcnt);
 
     if (replay_mode == REPLAY_MODE_RECORD) {
-        replay_net_packet_event(s->rns, flags, iov, iovcnt, len_bytes);
+        replay_net_arrived(s->adapter, flags, iov, iovcnt, len_bytes);
     } else {
-        replay_net_counters(s->rns)->muted++;
+        replay_net_counters(s->adapter)->muted++;
         trace_filter_replay_mute(NETFILTER(s)->netdev_id, icount_get_raw(),
                                  len_bytes);
     }
@@ -103,7 +103,7 @@ static void filter_replay_unsent_done(NetClientState *sender, ssize_t ret)
     FilterReplayState *s = filter_replay_of(sender->peer);
 
     s->unsent_bytes -= GPOINTER_TO_SIZE(g_queue_pop_head(&s->unsent));
-    replay_net_counters(s->rns)->unsent--;
+    replay_net_counters(s->adapter)->unsent--;
 }
 
 /* Give a packet of the guest to the filters behind this one, and the netdev. */
@@ -112,7 +112,7 @@ static void filter_replay_forward(FilterReplayState *s, NetClientState *sender,
                                   int iovcnt, size_t len_bytes)
 {
     NetFilterState *nf = NETFILTER(s);
-    ReplayNetCounters *counters = replay_net_counters(s->rns);
+    ReplayNetCounters *counters = replay_net_counters(s->adapter);
 
     if (counters->unsent >= REPLAY_NET_QUEUE_MAX_PACKETS
         || s->unsent_bytes + len_bytes > REPLAY_NET_QUEUE_MAX_BYTES) {
@@ -144,22 +144,20 @@ static ssize_t filter_replay_sent(FilterReplayState *s, NetClientState *sender,
 {
     size_t len_bytes = iov_size(iov, iovcnt);
 
-    replay_net_sent(s->rns, iov, iovcnt, len_bytes);
+    replay_net_sent(s->adapter, iov, iovcnt, len_bytes);
     if (replay_mode == REPLAY_MODE_RECORD) {
         filter_replay_forward(s, sender, flags, iov, iovcnt, len_bytes);
     }
     return len_bytes ?: -EINVAL;
 }
 
-static ssize_t filter_replay_receive_iov(NetFilterState *nf,
-                                         NetClientState *sender,
-                                         unsigned flags,
-                                         const struct iovec *iov, int iovcnt,
-                                         NetPacketSent *sent_cb)
+static ssize_t filter_replay_pass(NetFilterState *nf, NetClientState *sender,
+                                  unsigned flags, const struct iovec *iov,
+                                  int iovcnt, NetPacketSent *sent_cb)
 {
     FilterReplayState *s = FILTER_REPLAY(nf);
 
-    if (!s->rns) {
+    if (!s->adapter) {
         return 0;
     }
     return sender == nf->netdev ? filter_replay_take(s, flags, iov, iovcnt)
@@ -220,7 +218,7 @@ static void filter_replay_setup(NetFilterState *nf, Error **errp)
     FilterReplayState *s = FILTER_REPLAY(nf);
 
     if (filter_replay_check(nf, errp) && replay_mode != REPLAY_MODE_NONE) {
-        s->rns = replay_register_net(nf, s->verify, errp);
+        s->adapter = replay_net_register(nf, s->verify, errp);
     }
 }
 
@@ -228,7 +226,7 @@ static void filter_replay_cleanup(NetFilterState *nf)
 {
     FilterReplayState *s = FILTER_REPLAY(nf);
 
-    replay_unregister_net(g_steal_pointer(&s->rns));
+    replay_net_unregister(g_steal_pointer(&s->adapter));
 }
 
 static bool filter_replay_check_delete(UserCreatable *uc, Error **errp)
@@ -339,8 +337,8 @@ static void filter_replay_get_counter(Object *obj, Visitor *v,
     FilterReplayState *s = FILTER_REPLAY(obj);
     uint64_t value = 0;
 
-    if (s->rns) {
-        value = *(uint64_t *)((char *)replay_net_counters(s->rns)
+    if (s->adapter) {
+        value = *(uint64_t *)((char *)replay_net_counters(s->adapter)
                               + GPOINTER_TO_SIZE(opaque));
     }
     visit_type_uint64(v, name, &value, errp);
@@ -397,15 +395,14 @@ static void filter_replay_class_init(ObjectClass *oc, void *data)
                 "packets of the guest that the netdev did not take in time"),
 #undef COUNTER
     };
-    NetFilterClass *nfc = NETFILTER_CLASS(oc);
-    UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
+    NetFilterClass *filter = NETFILTER_CLASS(oc);
     size_t i;
 
-    nfc->setup = filter_replay_setup;
-    nfc->cleanup = filter_replay_cleanup;
-    nfc->receive_iov = filter_replay_receive_iov;
-    nfc->fixed_once_attached = true;
-    ucc->check_delete = filter_replay_check_delete;
+    filter->setup = filter_replay_setup;
+    filter->cleanup = filter_replay_cleanup;
+    filter->receive_iov = filter_replay_pass;
+    filter->fixed_once_attached = true;
+    USER_CREATABLE_CLASS(oc)->check_delete = filter_replay_check_delete;
 
     object_class_property_add_enum(oc, "verify", "FilterReplayVerify",
                                    &FilterReplayVerify_lookup,
@@ -428,29 +425,28 @@ static void filter_replay_class_init(ObjectClass *oc, void *data)
     }
 }
 
-static void filter_replay_instance_init(Object *obj)
+static void filter_replay_init(Object *obj)
 {
-    FILTER_REPLAY(obj)->verify = FILTER_REPLAY_VERIFY_ON;
-    g_queue_init(&FILTER_REPLAY(obj)->unsent);
+    FilterReplayState *s = FILTER_REPLAY(obj);
+
+    s->verify = FILTER_REPLAY_VERIFY_ON;
+    g_queue_init(&s->unsent);
 }
 
-static void filter_replay_instance_finalize(Object *obj)
+static void filter_replay_finalize(Object *obj)
 {
     g_queue_clear(&FILTER_REPLAY(obj)->unsent);
 }
 
-static const TypeInfo filter_replay_info = {
-    .name = TYPE_FILTER_REPLAY,
-    .parent = TYPE_NETFILTER,
-    .instance_size = sizeof(FilterReplayState),
-    .instance_init = filter_replay_instance_init,
-    .instance_finalize = filter_replay_instance_finalize,
-    .class_init = filter_replay_class_init,
+static const TypeInfo filter_replay_types[] = {
+    {
+        .name = TYPE_FILTER_REPLAY,
+        .parent = TYPE_NETFILTER,
+        .class_init = filter_replay_class_init,
+        .instance_size = sizeof(FilterReplayState),
+        .instance_init = filter_replay_init,
+        .instance_finalize = filter_replay_finalize,
+    },
 };
 
-static void filter_replay_register(void)
-{
-    type_register_static(&filter_replay_info);
-}
-
-type_init(filter_replay_register);
+DEFINE_TYPES(filter_replay_types)

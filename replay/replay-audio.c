@@ -18,23 +18,17 @@
 void replay_audio_out(size_t *played)
 {
     if (replay_mode == REPLAY_MODE_RECORD) {
-        g_assert(replay_mutex_locked());
-        replay_save_instructions();
+        replay_catch_up();
         replay_put1(REPLAY_EV_AUDIO_OUT, *played);
-    } else if (replay_mode == REPLAY_MODE_PLAY) {
-        g_assert(replay_mutex_locked());
-        replay_account_executed_instructions();
-        if (!replay_next_event_is(REPLAY_EV_AUDIO_OUT)) {
-            replay_mismatch(REPLAY_EV_AUDIO_OUT);
-            return;
-        }
-        if (replay_state.next.num[0] > *played) {
+    } else if (replay_mode == REPLAY_MODE_PLAY
+               && replay_expect(REPLAY_EV_AUDIO_OUT)) {
+        if (replay_now.next.num[0] > *played) {
             replay_diverge("the recording played %" PRIu64 " samples where "
-                           "there are %zu", replay_state.next.num[0], *played);
+                           "there are %zu", replay_now.next.num[0], *played);
             return;
         }
-        *played = replay_state.next.num[0];
-        replay_finish_event();
+        *played = replay_now.next.num[0];
+        replay_take_next();
     }
 }
 
@@ -59,7 +53,7 @@ static void replay_audio_save(size_t recorded, void *samples, size_t wpos,
 static void replay_audio_load(size_t *recorded, void *samples, size_t *wpos,
                               size_t size)
 {
-    const ReplayLogEvent *ev = &replay_state.next;
+    const ReplayLogEvent *ev = &replay_now.next;
     uint64_t count = ev->num[0];
     size_t i;
 
@@ -84,8 +78,7 @@ static void replay_audio_load(size_t *recorded, void *samples, size_t *wpos,
 void replay_audio_in(size_t *recorded, void *samples, size_t *wpos, size_t size)
 {
     if (replay_mode == REPLAY_MODE_RECORD) {
-        g_assert(replay_mutex_locked());
-        replay_save_instructions();
+        replay_catch_up();
         if (*recorded > SAMPLES_MAX) {
             size_t left_out = *recorded - SAMPLES_MAX;
 
@@ -94,14 +87,11 @@ void replay_audio_in(size_t *recorded, void *samples, size_t *wpos, size_t size)
         }
         replay_audio_save(*recorded, samples, *wpos, size);
     } else if (replay_mode == REPLAY_MODE_PLAY) {
-        g_assert(replay_mutex_locked());
-        replay_account_executed_instructions();
-        if (!replay_next_event_is(REPLAY_EV_AUDIO_IN)) {
-            replay_mismatch(REPLAY_EV_AUDIO_IN);
+        if (!replay_expect(REPLAY_EV_AUDIO_IN)) {
             *recorded = 0;
             return;
         }
         replay_audio_load(recorded, samples, wpos, size);
-        replay_finish_event();
+        replay_take_next();
     }
 }

@@ -154,8 +154,7 @@ const ReplayEventOps replay_char_mux_ops = {
 
 void replay_char_write_event_save(int res, int offset)
 {
-    g_assert(replay_mutex_locked());
-    replay_save_instructions();
+    replay_catch_up();
     replay_put2(REPLAY_EV_CHAR_WRITE, (int64_t)res, (int64_t)offset);
 }
 
@@ -163,39 +162,34 @@ void replay_char_write_event_load(int *res, int *offset)
 {
     int64_t written;
 
-    g_assert(replay_mutex_locked());
-    replay_account_executed_instructions();
     *res = *offset;
-    if (!replay_next_event_is(REPLAY_EV_CHAR_WRITE)) {
-        replay_mismatch(REPLAY_EV_CHAR_WRITE);
+    if (!replay_expect(REPLAY_EV_CHAR_WRITE)) {
         return;
     }
-    written = replay_state.next.num[1];
+    written = replay_now.next.num[1];
     if (written < 0 || written > *offset) {
         replay_diverge("the guest writes %d bytes to a character device, "
                        "of which the recording wrote %" PRId64, *offset,
                        written);
         return;
     }
-    *res = (int64_t)replay_state.next.num[0];
+    *res = (int64_t)replay_now.next.num[0];
     *offset = written;
-    replay_finish_event();
+    replay_take_next();
 }
 
 int replay_char_read_all_load(uint8_t *buf, int len)
 {
-    const ReplayLogEvent *ev = &replay_state.next;
+    const ReplayLogEvent *ev = &replay_now.next;
     int res;
 
-    g_assert(replay_mutex_locked());
-    replay_account_executed_instructions();
+    replay_catch_up();
     if (replay_next_event_is(REPLAY_EV_CHAR_READ_ALL_ERROR)) {
         res = (int64_t)ev->num[0];
-        replay_finish_event();
+        replay_take_next();
         return MIN(res, 0);
     }
-    if (!replay_next_event_is(REPLAY_EV_CHAR_READ_ALL)) {
-        replay_mismatch(REPLAY_EV_CHAR_READ_ALL);
+    if (!replay_expect(REPLAY_EV_CHAR_READ_ALL)) {
         return 0;
     }
     if (ev->len_bytes > len) {
@@ -205,7 +199,7 @@ int replay_char_read_all_load(uint8_t *buf, int len)
     }
     res = ev->len_bytes;
     memcpy(buf, ev->data, res);
-    replay_finish_event();
+    replay_take_next();
     if (res == REPLAY_LOG_DATA_MAX_BYTES && len > res) {
         return res + replay_char_read_all_load(buf + res, len - res);
     }
@@ -214,16 +208,14 @@ int replay_char_read_all_load(uint8_t *buf, int len)
 
 void replay_char_read_all_save_error(int res)
 {
-    g_assert(replay_mutex_locked());
     g_assert(res < 0);
-    replay_save_instructions();
+    replay_catch_up();
     replay_put1(REPLAY_EV_CHAR_READ_ALL_ERROR, (int64_t)res);
 }
 
 void replay_char_read_all_save_buf(uint8_t *buf, int offset)
 {
-    g_assert(replay_mutex_locked());
-    replay_save_instructions();
+    replay_catch_up();
     /* One that is full is followed by another. */
     while (offset >= REPLAY_LOG_DATA_MAX_BYTES) {
         replay_put(REPLAY_EV_CHAR_READ_ALL, NULL, buf,

@@ -156,7 +156,7 @@ static void replay_net_link_run(ReplayEvent *ev)
 {
     g_autofree ReplayNetLink *s = container_of(ev, ReplayNetLink, ev);
 
-    trace_replay_net_link(s->name, replay_state.current_icount, s->up);
+    trace_replay_net_link(s->name, replay_now.icount, s->up);
     net_set_link(s->name, s->up, NULL);
 }
 

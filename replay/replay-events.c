@@ -151,7 +151,7 @@ void replay_block_event(QEMUBH *bh, uint64_t id)
 
 uint64_t blkreplay_next_id(void)
 {
-    return enabled ? replay_state.block_request_id++ : 0;
+    return enabled ? replay_now.next_block_id++ : 0;
 }
 
 /* --- The queue --------------------------------------------------------- */
@@ -195,7 +195,7 @@ void replay_queue_event(ReplayEvent *ev)
     }
 }
 
-bool replay_has_events(void)
+bool replay_events_wait(void)
 {
     return !QTAILQ_EMPTY(&queue);
 }
@@ -220,7 +220,7 @@ static void replay_save_events(void)
         /* Nothing to say: not even how far the guest is. */
         return;
     }
-    replay_save_instructions();
+    replay_catch_up();
     while ((ev = replay_dequeue_event())) {
         if (replay_event_ops(ev->kind)->save(ev)) {
             replay_run_event(ev);
@@ -233,13 +233,13 @@ static void replay_save_events(void)
 /* Replay: run the events that stand here in the recording. */
 static void replay_load_events(void)
 {
-    while (replay_state.next.kind >= FIRST_KIND
-           && replay_state.next.kind <= LAST_KIND) {
+    while (replay_now.next.kind >= FIRST_KIND
+           && replay_now.next.kind <= LAST_KIND) {
         Error *err = NULL;
         ReplayEvent *ev;
 
-        ev = replay_event_ops(replay_state.next.kind)->load(&replay_state.next,
-                                                            &err);
+        ev = replay_event_ops(replay_now.next.kind)->load(&replay_now.next,
+                                                          &err);
         if (err) {
             replay_fail_err(REPLAY_END_REASON_DAMAGED, "The recording was "
                             "changed by another program than QEMU.", err);
@@ -248,7 +248,7 @@ static void replay_load_events(void)
         if (!ev) {
             return;
         }
-        replay_finish_event();
+        replay_take_next();
         replay_run_event(ev);
     }
 }
@@ -275,10 +275,6 @@ void replay_flush_events(void)
 {
     ReplayEvent *ev;
 
-    if (replay_mode == REPLAY_MODE_NONE) {
-        return;
-    }
-
     while ((ev = replay_dequeue_event())) {
         replay_run_event(ev);
     }
@@ -291,15 +287,8 @@ void replay_enable_events(void)
 
 void replay_disable_events(void)
 {
-    if (replay_mode != REPLAY_MODE_NONE) {
-        enabled = false;
-        replay_flush_events();
-    }
-}
-
-void replay_finish_events(void)
-{
-    replay_disable_events();
+    enabled = false;
+    replay_flush_events();
 }
 
 bool replay_events_enabled(void)

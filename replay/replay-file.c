@@ -39,12 +39,12 @@ static void replay_file_write_failed(void)
     }
     file.write_failed = true;
     error_report("cannot write to the recording '%s': %s",
-                 replay_get_filename(), strerror(err));
+                 replay_filename(), strerror(err));
     error_printf("The virtual machine stops. Make room and continue it "
                  "('cont'): nothing is lost. If you quit instead, the "
                  "recording can be replayed as far as it was written.\n");
-    qapi_event_send_replay_write_error(replay_get_filename(), strerror(err),
-                                       replay_state.current_icount);
+    qapi_event_send_replay_write_error(replay_filename(), strerror(err),
+                                       replay_now.icount);
     qemu_system_vmstop_request_prepare();
     qemu_system_vmstop_request(RUN_STATE_IO_ERROR);
 }
@@ -77,7 +77,7 @@ static void replay_file_age(void *opaque)
         return;
     }
     if (!file.write_failed) {
-        replay_save_instructions();
+        replay_catch_up();
         if (!replay_log_writer_flush(file.writer, NULL)) {
             replay_file_write_failed();
         }
@@ -107,17 +107,17 @@ static void replay_fetch_event(void)
     ReplayLogStatus status;
     Error *err = NULL;
 
-    replay_state.pos = replay_log_reader_pos(file.reader);
-    replay_state.instruction_count = 0;
-    status = replay_log_read_event(file.reader, &replay_state.next, &err);
+    replay_now.pos = replay_log_reader_pos(file.reader);
+    replay_now.insns_left = 0;
+    status = replay_log_read_event(file.reader, &replay_now.next, &err);
     if (status != REPLAY_LOG_OK) {
-        replay_state.next.kind = REPLAY_EV_NONE;
+        replay_now.next.kind = REPLAY_EV_NONE;
     }
     switch (status) {
     case REPLAY_LOG_OK:
-        if (replay_state.next.kind == REPLAY_EV_INSTRUCTION) {
-            replay_state.instruction_count = replay_state.next.num[0];
-            if (!replay_state.instruction_count) {
+        if (replay_now.next.kind == REPLAY_EV_INSTRUCTION) {
+            replay_now.insns_left = replay_now.next.num[0];
+            if (!replay_now.insns_left) {
                 replay_fail(REPLAY_END_REASON_DAMAGED, NULL,
                             "an event of no instructions");
             }
@@ -142,11 +142,11 @@ static void replay_fetch_event(void)
     g_assert_not_reached();
 }
 
-void replay_finish_event(void)
+void replay_take_next(void)
 {
     g_assert(replay_mutex_locked());
     if (!replay_has_failed()) {
-        replay_remember_event(&replay_state.next);
+        replay_remember_event(&replay_now.next);
         replay_fetch_event();
         replay_wake_main_loop();
     }
@@ -215,7 +215,7 @@ bool replay_file_open(const char *path, const ReplayFileOptions *options,
         if (!file.writer) {
             return false;
         }
-        replay_state.uuid = *replay_log_writer_uuid(file.writer);
+        replay_now.uuid = *replay_log_writer_uuid(file.writer);
         return true;
     }
 
@@ -223,7 +223,7 @@ bool replay_file_open(const char *path, const ReplayFileOptions *options,
     if (!file.reader) {
         return false;
     }
-    replay_state.uuid = *replay_log_reader_uuid(file.reader);
+    replay_now.uuid = *replay_log_reader_uuid(file.reader);
     file.info = replay_log_reader_info(file.reader);
     replay_fetch_event();
     return true;
@@ -276,13 +276,13 @@ static bool replay_file_check_end(Error **errp)
     Error *err = NULL;
 
     do {
-        if (replay_state.next.kind != REPLAY_EV_NONE) {
-            replay_remember_event(&replay_state.next);
+        if (replay_now.next.kind != REPLAY_EV_NONE) {
+            replay_remember_event(&replay_now.next);
         }
-        replay_state.pos = replay_log_reader_pos(file.reader);
-        status = replay_log_read_event(file.reader, &replay_state.next, &err);
+        replay_now.pos = replay_log_reader_pos(file.reader);
+        status = replay_log_read_event(file.reader, &replay_now.next, &err);
     } while (status == REPLAY_LOG_OK);
-    replay_state.next.kind = REPLAY_EV_NONE;
+    replay_now.next.kind = REPLAY_EV_NONE;
     if (status == REPLAY_LOG_END) {
         error_free(err);
         replay_report_end();

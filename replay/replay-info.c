@@ -34,7 +34,7 @@ static double replay_percent(void)
 {
     uint64_t total = replay_file_info()->icount;
 
-    return total ? MIN(100.0, 100.0 * replay_state.current_icount / total)
+    return total ? MIN(100.0, 100.0 * replay_now.icount / total)
                  : 100.0;
 }
 
@@ -57,9 +57,9 @@ static void replay_query_replayed(ReplayInfo *info)
     const ReplayLogInfo *recording = replay_file_info();
 
     info->has_events = true;
-    info->events = replay_state.pos.event;
+    info->events = replay_now.pos.event;
     info->has_packets = true;
-    info->packets = replay_state.pos.packet;
+    info->packets = replay_now.pos.packet;
     info->has_read_bytes = true;
     info->read_bytes = replay_file_read_bytes();
     info->has_stored_bytes = true;
@@ -89,9 +89,9 @@ ReplayInfo *qmp_query_replay(Error **errp)
     }
 
     info->has_filename = true;
-    info->filename = g_strdup(replay_get_filename());
+    info->filename = g_strdup(replay_filename());
     info->has_uuid = true;
-    info->uuid = qemu_uuid_unparse_strdup(&replay_state.uuid);
+    info->uuid = qemu_uuid_unparse_strdup(&replay_now.uuid);
     if (replay_mode == REPLAY_MODE_RECORD) {
         replay_query_recording(info);
     } else {
@@ -158,7 +158,7 @@ static void replay_progress_print(void)
     int64_t now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     double seconds = (double)(now_ns - progress.started_ns)
                      / NANOSECONDS_PER_SECOND;
-    uint64_t icount = replay_state.current_icount;
+    uint64_t icount = replay_now.icount;
     const char *end = progress.rewrite ? "\033[K\r" : "\n";
 
     if (replay_mode == REPLAY_MODE_RECORD) {
@@ -171,7 +171,7 @@ static void replay_progress_print(void)
         uint64_t total = replay_file_info()->icount;
         uint64_t done = icount - progress.started_icount;
         double recorded_seconds =
-            (double)(replay_state.cached_clock[REPLAY_CLOCK_VIRTUAL_RT]
+            (double)(replay_now.clock_ns[REPLAY_CLOCK_VIRTUAL_RT]
                      - progress.started_clock_ns) / NANOSECONDS_PER_SECOND;
 
         fprintf(stderr, "replaying: %.1f %%, icount %" PRIu64 " of %" PRIu64
@@ -192,10 +192,10 @@ static void replay_progress_print(void)
 static void replay_progress_tick(void *opaque)
 {
     trace_replay_progress(ReplayMode_str(replay_mode),
-                          replay_state.current_icount,
+                          replay_now.icount,
                           replay_mode == REPLAY_MODE_RECORD
                           ? replay_file_stats().packets
-                          : replay_state.pos.packet);
+                          : replay_now.pos.packet);
     replay_progress_print();
     timer_mod_ns(progress.timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME)
                                  + progress.interval_ns);
@@ -204,9 +204,9 @@ static void replay_progress_tick(void *opaque)
 void replay_progress_restart(void)
 {
     progress.started_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    progress.started_icount = replay_state.current_icount;
+    progress.started_icount = replay_now.icount;
     progress.started_clock_ns =
-        replay_state.cached_clock[REPLAY_CLOCK_VIRTUAL_RT];
+        replay_now.clock_ns[REPLAY_CLOCK_VIRTUAL_RT];
 }
 
 void replay_progress_start(unsigned seconds)

@@ -5,15 +5,15 @@
  * Unless it says otherwise, everything here needs the replay mutex.
  */
 
-#ifndef REPLAY_INTERNAL_H
-#define REPLAY_INTERNAL_H
+#ifndef QEMU_REPLAY_INTERNAL_H
+#define QEMU_REPLAY_INTERNAL_H
 
 #include "qemu/queue.h"
 #include "qemu/timer.h"
 #include "qemu/uuid.h"
 #include "replay-log.h"
 
-/* replay_state.next.kind when there is no next event. */
+/* replay_now.next.kind when there is no next event. */
 #define REPLAY_EV_NONE              0xff
 
 /* How far the vCPU of a replay runs before the main loop has its turn. */
@@ -22,17 +22,17 @@
 /* How long an event may wait in memory before it is written, ns of the host. */
 #define REPLAY_CHUNK_MAX_AGE_NS     (NANOSECONDS_PER_SECOND / 4 * 5)
 
-typedef struct ReplayState {
+typedef struct ReplayNow {
     /* Part of a snapshot of the virtual machine. */
 
     /* ns, values last read */
-    int64_t cached_clock[REPLAY_CLOCK_COUNT];
+    int64_t clock_ns[REPLAY_CLOCK_COUNT];
     /* instructions recorded or replayed */
-    uint64_t current_icount;
+    uint64_t icount;
     /* replay: left of @next if that is an INSTRUCTION event, else 0 */
-    uint64_t instruction_count;
+    uint64_t insns_left;
     /* the next block request gets this */
-    uint64_t block_request_id;
+    uint64_t next_block_id;
     /* replay: of @next; record: set when a snapshot is made */
     ReplayLogPos pos;
     /* of the recording */
@@ -42,8 +42,8 @@ typedef struct ReplayState {
 
     /* replay: what comes next */
     ReplayLogEvent next;
-} ReplayState;
-extern ReplayState replay_state;
+} ReplayNow;
+extern ReplayNow replay_now;
 
 /* A breakpoint of the replay: where, and what then. */
 extern uint64_t replay_break_icount;
@@ -52,7 +52,7 @@ extern QEMUTimer *replay_break_timer;
 /* --- replay-mutex.c ---------------------------------------------------- */
 
 /* Make the mutex; the calling thread holds it. */
-void replay_mutex_init(void);
+void replay_mutex_create(void);
 
 /* Returns: whether the calling thread holds the replay mutex. */
 bool replay_mutex_locked(void);
@@ -155,7 +155,7 @@ uint64_t replay_file_read_bytes(void);
 ReplayLogStats replay_file_stats(void);
 
 /* Replay: @next is done with; fetch the one behind it. */
-void replay_finish_event(void);
+void replay_take_next(void);
 
 /* --- replay-report.c --------------------------------------------------- */
 
@@ -257,11 +257,22 @@ bool replay_machine_is_live(void);
 /* Returns: for the main loop, whether such a machine is stopped. */
 bool replay_is_stopped(void);
 
-/* Bring current_icount to @icount; record or consume what lies between. */
-void replay_advance_current_icount(uint64_t icount);
+/* Returns: the rrfile= option, borrowed; NULL without record and replay. */
+const char *replay_filename(void);
 
-/* Record: put the instructions executed since the last event. */
-void replay_save_instructions(void);
+/* Bring the count to @icount; record or consume what lies between. */
+void replay_count_to(uint64_t icount);
+
+/* Bring the count to where the guest is: before an event, or the next one. */
+void replay_catch_up(void);
+
+/**
+ * replay_expect: replay: the guest is where it needs an event
+ * @kind: which
+ *
+ * Returns: true if that is what comes next; false if not: that was reported.
+ */
+bool replay_expect(ReplayLogEventKind kind);
 
 /* --- replay-events.c: the queue of asynchronous events ----------------- */
 
@@ -304,10 +315,7 @@ extern const ReplayEventOps replay_net_link_ops;
 void replay_queue_event(ReplayEvent *ev);
 
 /* Returns: whether events wait in the queue. */
-bool replay_has_events(void);
-
-/* Disable events, and run what waits. */
-void replay_finish_events(void);
+bool replay_events_wait(void);
 
 /* --- replay-net.c ------------------------------------------------------ */
 
@@ -366,9 +374,9 @@ void replay_progress_restart(void);
  * Make the state of record and replay part of the machine's.  Before the
  * devices', so that clocks are there when these are loaded.
  */
-void replay_vmstate_register(void);
+void replay_snapshot_register(void);
 
 /* Make what net/ knows of the NICs part of it. */
-void replay_nics_vmstate_register(void);
+void replay_nics_snapshot_register(void);
 
 #endif

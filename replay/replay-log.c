@@ -9,13 +9,13 @@
  *
  * Writer: events are encoded at the end of one buffer.  Once that holds
  * REPLAY_LOG_CHUNK_BYTES, or when the caller flushes, it becomes a chunk: it
- * is deflated if that is worth it, or at least what stands between its packets
- * is, gets its header (for which the buffer has headroom) and goes out in one
- * write().  So the file always ends with a whole
- * chunk, or with one that a kill cut, which the reader recognises by its
- * length.  While the file takes nothing - there is no description yet, or a
- * write failed - finished chunks wait in a list, in order.  A failed write
- * is undone by truncating to the end of the last whole chunk.
+ * is deflated if that is worth it, or what stands between its packets is; it
+ * gets its header (for which the buffer has headroom) and goes out in one
+ * write().  So the file always ends with a whole chunk, or with one that a
+ * kill cut, which the reader recognises by its length.  While the file takes
+ * nothing - there is no description yet, or a write failed - finished chunks
+ * wait in a list, in order.  A failed write is undone by truncating to the end
+ * of the last whole chunk.
  *
  *               event            chunk full        described and no error
  *   caller ------------> buffer ------------> out ------------------> file
@@ -91,7 +91,8 @@ QEMU_BUILD_BUG_ON((REPLAY_LOG_INDEX_MAX * 4 + REPLAY_LOG_ADAPTERS_MAX * 3 +
  * at least 1/64, to save 1/256.
  */
 #define REPLAY_LOG_APART_MIN_BYTES  128
-#define REPLAY_LOG_APART_MAX_BYTES  REPLAY_LOG_CHUNK_BYTES
+#define REPLAY_LOG_APART_MAX \
+    (REPLAY_LOG_CHUNK_BYTES / REPLAY_LOG_APART_MIN_BYTES + 1)
 #define REPLAY_LOG_APART_REST       64
 #define REPLAY_LOG_APART_GAIN       256
 /* After a chunk that did not shrink, at most so many are not even tried... */
@@ -661,13 +662,27 @@ static inline uint8_t *replay_log_event_save(ReplayLogState *s, uint8_t *p,
 }
 
 /*
+ * What no deflation makes smaller (encrypted or compressed packets) hides what
+ * could be: the events between them.  In a chunk where these are deflated alone
+ * the bytes of such an event stand apart.
+ */
+static inline bool replay_log_stands_apart(uint8_t kind, size_t len_bytes)
+{
+    return kind == REPLAY_EV_ASYNC_NET
+           && len_bytes >= REPLAY_LOG_APART_MIN_BYTES;
+}
+
+/*
  * Fills in the kind, the numbers and the data of @ev.
+ * @packets: what stands apart from @in; NULLs if nothing does
  * Returns: NULL; else what is wrong.
  */
 static inline const char *replay_log_event_load(ReplayLogState *s,
                                                 ReplayLogInput *in,
+                                                ReplayLogInput *packets,
                                                 ReplayLogEvent *ev)
 {
+    ReplayLogInput *from = in;
     const char *field;
     uint64_t v;
     unsigned i;
@@ -701,12 +716,15 @@ static inline const char *replay_log_event_load(ReplayLogState *s,
             if (v > REPLAY_LOG_DATA_MAX_BYTES) {
                 return "has more bytes than the limit";
             }
-            if (v > in->end - in->p) {
+            if (packets->p && replay_log_stands_apart(ev->kind, v)) {
+                from = packets;
+            }
+            if (v > from->end - from->p) {
                 return "has bytes beyond the end of its chunk";
             }
-            ev->data = in->p;
+            ev->data = from->p;
             ev->len_bytes = v;
-            in->p += v;
+            from->p += v;
             return NULL;
         default:
             g_assert_not_reached();     /* REPLAY_LOG_EVENTS has no other */
@@ -715,96 +733,6 @@ static inline const char *replay_log_event_load(ReplayLogState *s,
         ev->n_nums = i + 1;
     }
     return NULL;
-}
-
-/*
- * Packets that stand apart.  What no deflation makes smaller (encrypted or
- * compressed packets) hides what could be: the events between them.  Those are
- * deflated alone, each of the packets cut out behind its length.
- *
- * Walks over the event at @in.
- * @apart_bytes: of the packet that is cut out behind it, or 0
- * Returns: false if it is none.
- */
-static bool replay_log_event_walk(ReplayLogInput *in, uint64_t *apart_bytes)
-{
-    uint8_t kind = *in->p++;
-    const char *field = replay_log_fields[kind];
-    uint64_t v;
-
-    *apart_bytes = 0;
-    if (!field) {
-        return false;
-    }
-    for (; *field; field++) {
-        if (!replay_log_varint_load(in, &v)) {
-            return false;
-        }
-        if (*field == 'b') {
-            if (kind == REPLAY_EV_ASYNC_NET
-                && v >= REPLAY_LOG_APART_MIN_BYTES) {
-                *apart_bytes = v;
-            } else if (v <= in->end - in->p) {
-                in->p += v;
-            } else {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-/*
- * @raw: whole events
- * @events, @packets: have room for what becomes of them
- */
-static void replay_log_apart_save(ReplayLogInput raw, uint8_t *events,
-                                  uint8_t *packets)
-{
-    const uint8_t *from = raw.p;
-    uint64_t apart_bytes;
-
-    while (raw.p != raw.end) {
-        bool ok = replay_log_event_walk(&raw, &apart_bytes);
-
-        assert(ok);                     /* they are our own */
-        if (apart_bytes || raw.p == raw.end) {
-            memcpy(events, from, raw.p - from);
-            events += raw.p - from;
-            memcpy(packets, raw.p, apart_bytes);
-            packets += apart_bytes;
-            raw.p += apart_bytes;
-            from = raw.p;
-        }
-    }
-}
-
-/*
- * @raw: has room for both
- * Returns: NULL; else what is wrong.
- */
-static const char *replay_log_apart_load(uint8_t *raw, ReplayLogInput events,
-                                         ReplayLogInput packets)
-{
-    const uint8_t *from = events.p;
-    uint64_t apart_bytes;
-
-    while (events.p != events.end) {
-        if (!replay_log_event_walk(&events, &apart_bytes)
-            || apart_bytes > packets.end - packets.p) {
-            return "its packets do not fit to its events";
-        }
-        if (apart_bytes || events.p == events.end) {
-            memcpy(raw, from, events.p - from);
-            raw += events.p - from;
-            from = events.p;
-            memcpy(raw, packets.p, apart_bytes);
-            raw += apart_bytes;
-            packets.p += apart_bytes;
-        }
-    }
-    return packets.p == packets.end ? NULL :
-           "its packets do not fit to its events";
 }
 
 static const char replay_log_overflow[] =
@@ -1011,14 +939,19 @@ struct ReplayLogWriter {
     /* the chunk that is being filled */
     uint8_t *buf;               /* headroom for its header, then events */
     size_t len_bytes;           /* of the events */
-    size_t apart_bytes;         /* of packets in it that could stand apart */
+    struct {
+        uint32_t offset_bytes;  /* in the events */
+        uint32_t len_bytes;
+    } apart[REPLAY_LOG_APART_MAX];      /* packets that could stand apart */
+    unsigned n_apart;
+    size_t apart_bytes;
     ReplayLogChunk chunk;       /* its number, and the counts at its start */
     ReplayLogState state;       /* at its end */
 
     /* deflation */
     z_stream *z;                /* NULL: chunks are stored as they are */
     uint8_t *zbuf;              /* headroom for the header, then a payload */
-    uint8_t *rest;              /* events without packets that stand apart */
+    uint8_t *rest;              /* events without these packets */
     unsigned z_skip;            /* chunks that are not tried */
     unsigned z_skip_next;       /* how many to skip after the next failure */
 
@@ -1168,7 +1101,7 @@ ReplayLogWriter *replay_log_writer_open(const char *path, unsigned flags,
             goto fail;
         }
         w->zbuf = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
-        w->rest = g_malloc(REPLAY_LOG_APART_MAX_BYTES);
+        w->rest = g_malloc(REPLAY_LOG_BUF_BYTES);
     }
     w->buf = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
     qemu_uuid_generate(&w->uuid);
@@ -1344,26 +1277,34 @@ static size_t replay_log_chunk_deflate(ReplayLogWriter *w)
 /* The same, with packets apart; so little is deflated that it costs little. */
 static size_t replay_log_chunk_deflate_apart(ReplayLogWriter *w)
 {
-    uint8_t *raw = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
+    const uint8_t *raw = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
     uint8_t *payload = w->zbuf + REPLAY_LOG_CHUNK_HDR_BYTES;
     size_t room = w->len_bytes - w->len_bytes / REPLAY_LOG_APART_GAIN;
     size_t rest_bytes = w->len_bytes - w->apart_bytes;
-    uint8_t *packets = payload + rest_bytes;
-    size_t deflated;
+    size_t from = 0, n = 0;
+    unsigned i;
 
-    if (rest_bytes > REPLAY_LOG_APART_MAX_BYTES || w->apart_bytes < rest_bytes
+    if (w->apart_bytes < rest_bytes
         || rest_bytes < w->len_bytes / REPLAY_LOG_APART_REST) {
         return 0;
     }
-    replay_log_apart_save((ReplayLogInput) { raw, raw + w->len_bytes },
-                          w->rest, packets);
-    deflated = replay_log_deflate(w, w->rest, rest_bytes,
-                                  room - w->apart_bytes);
-    if (!deflated) {
+    for (i = 0; i < w->n_apart; i++) {
+        memcpy(w->rest + n, raw + from, w->apart[i].offset_bytes - from);
+        n += w->apart[i].offset_bytes - from;
+        from = w->apart[i].offset_bytes + w->apart[i].len_bytes;
+    }
+    memcpy(w->rest + n, raw + from, w->len_bytes - from);
+
+    n = replay_log_deflate(w, w->rest, rest_bytes, room - w->apart_bytes);
+    if (!n) {
         return 0;
     }
-    memmove(payload + deflated, packets, w->apart_bytes);
-    return deflated + w->apart_bytes;
+    for (i = 0; i < w->n_apart; i++) {
+        memcpy(payload + n, raw + w->apart[i].offset_bytes,
+               w->apart[i].len_bytes);
+        n += w->apart[i].len_bytes;
+    }
+    return n;
 }
 
 /* Takes the chunk that is being closed into the index. */
@@ -1424,6 +1365,7 @@ static void replay_log_chunk_close(ReplayLogWriter *w)
     w->chunk_bytes += REPLAY_LOG_CHUNK_HDR_BYTES + c->stored_bytes;
 
     w->len_bytes = 0;
+    w->n_apart = 0;
     w->apart_bytes = 0;
     c->seq++;
     c->icount = w->state.icount;
@@ -1470,6 +1412,11 @@ bool replay_log_write_event(ReplayLogWriter *w, ReplayLogEventKind kind,
     counted = replay_log_state_count(&w->state, kind, num);
     assert(counted);            /* 2^63 instructions take centuries */
     w->end.by_kind[kind]++;
+    if (replay_log_stands_apart(kind, len_bytes)) {
+        w->apart[w->n_apart].offset_bytes = w->len_bytes - len_bytes;
+        w->apart[w->n_apart++].len_bytes = len_bytes;
+        w->apart_bytes += len_bytes;
+    }
     if (kind == REPLAY_EV_ASYNC_NET) {
         ReplayLogAdapter *a = replay_log_adapter(w, num[0]);
 
@@ -1478,9 +1425,6 @@ bool replay_log_write_event(ReplayLogWriter *w, ReplayLogEventKind kind,
             a->bytes += len_bytes;
         }
         w->packet_bytes += len_bytes;
-        if (len_bytes >= REPLAY_LOG_APART_MIN_BYTES) {
-            w->apart_bytes += len_bytes;
-        }
     }
     if (w->len_bytes >= REPLAY_LOG_CHUNK_BYTES) {
         replay_log_chunk_close(w);
@@ -1613,6 +1557,7 @@ struct ReplayLogReader {
     ReplayLogChunk chunk;
     uint64_t chunk_offset;
     ReplayLogInput in;          /* what is left of its events */
+    ReplayLogInput packets;     /* what is left of those apart; or NULLs */
     ReplayLogState state;       /* before the first of these */
 
     /* the chunk behind it */
@@ -1624,7 +1569,6 @@ struct ReplayLogReader {
 
     ReplayLogBuffer stored;     /* a payload as it is in the file */
     ReplayLogBuffer raw;        /* and inflated */
-    ReplayLogBuffer rest;       /* and inflated without its packets */
     z_stream *z;                /* NULL: nothing was inflated yet */
 };
 
@@ -1800,14 +1744,15 @@ static ReplayLogStatus replay_log_peek(const ReplayLogReader *r,
     return REPLAY_LOG_OK;
 }
 
-/* @r->raw becomes exactly @c->raw_bytes, from all of @r->stored. */
+/*
+ * @r->raw, and @r->packets in @r->stored if they stand apart, become exactly
+ * @c->raw_bytes, from all of @r->stored.
+ */
 static const char *replay_log_chunk_inflate(ReplayLogReader *r,
                                             const ReplayLogChunk *c)
 {
-    bool apart = c->flags & REPLAY_LOG_CHUNK_APART;
-    ReplayLogBuffer *to = apart ? &r->rest : &r->raw;
     z_stream *z = r->z;
-    size_t packets_bytes;
+    size_t packets_bytes = 0;
     int ret;
 
     if (!z) {
@@ -1819,29 +1764,28 @@ static const char *replay_log_chunk_inflate(ReplayLogReader *r,
         r->z = z;
     }
     inflateReset(z);
-    replay_log_buffer_need(to, c->raw_bytes);
+    replay_log_buffer_need(&r->raw, c->raw_bytes);
     z->next_in = r->stored.data;
     z->avail_in = c->stored_bytes;
-    z->next_out = to->data;
+    z->next_out = r->raw.data;
     z->avail_out = c->raw_bytes;
     ret = inflate(z, Z_FINISH);
-    packets_bytes = apart ? z->avail_in : 0;
+    if (c->flags & REPLAY_LOG_CHUNK_APART) {
+        packets_bytes = z->avail_in;
+        r->packets.p = z->next_in;
+        r->packets.end = z->next_in + packets_bytes;
+    }
     if (ret != Z_STREAM_END || z->avail_in != packets_bytes ||
         z->avail_out != packets_bytes) {
         return "it does not inflate to what it claims";
     }
-    if (!apart) {
-        return NULL;
-    }
-    replay_log_buffer_need(&r->raw, c->raw_bytes);
-    return replay_log_apart_load(r->raw.data,
-        (ReplayLogInput) { r->rest.data, z->next_out },
-        (ReplayLogInput) { z->next_in, z->next_in + packets_bytes });
+    return NULL;
 }
 
 /*
  * Reads the payload of a chunk that was peeked at, verifies and inflates it.
- * @in: where to find it; borrowed until the next payload is read
+ * @in: where to find it, without what is in @r->packets; both are borrowed
+ *      until the next payload is read
  */
 static ReplayLogStatus replay_log_payload(ReplayLogReader *r,
                                           const ReplayLogChunk *c,
@@ -1868,6 +1812,7 @@ static ReplayLogStatus replay_log_payload(ReplayLogReader *r,
                               crc, c->payload_crc);
     }
     in->p = r->stored.data;
+    r->packets = (ReplayLogInput) { };
     if (c->flags & REPLAY_LOG_CHUNK_DEFLATED) {
         why = replay_log_chunk_inflate(r, c);
         if (why) {
@@ -1875,7 +1820,7 @@ static ReplayLogStatus replay_log_payload(ReplayLogReader *r,
         }
         in->p = r->raw.data;
     }
-    in->end = in->p + c->raw_bytes;
+    in->end = in->p + c->raw_bytes - (r->packets.end - r->packets.p);
     return REPLAY_LOG_OK;
 }
 
@@ -1899,8 +1844,8 @@ static void replay_log_reader_approach(ReplayLogReader *r,
                                        uint64_t offset)
 {
     r->has_chunk = false;
-    r->in.p = NULL;
-    r->in.end = NULL;
+    r->in = (ReplayLogInput) { };
+    r->packets = (ReplayLogInput) { };
     r->next_seq = c->seq;
     r->next_offset = offset;
     replay_log_state_restart(&r->state, c);
@@ -1935,6 +1880,10 @@ static void replay_log_reader_stop(ReplayLogReader *r, ReplayLogStatus status,
 /* Goes to the next chunk with events, past those that may be skipped. */
 static ReplayLogStatus replay_log_next(ReplayLogReader *r, Error **errp)
 {
+    if (r->packets.p != r->packets.end) {
+        return replay_log_bad(r, r->chunk.seq, r->chunk_offset, errp,
+                              "it has a packet that belongs to no event");
+    }
     for (;;) {
         uint32_t seq = r->next_seq;
         uint64_t offset = r->next_offset;
@@ -2095,7 +2044,6 @@ void replay_log_reader_close(ReplayLogReader *r)
     }
     error_free(r->error);
     replay_log_description_free(r->desc);
-    g_free(r->rest.data);
     g_free(r->raw.data);
     g_free(r->stored.data);
     g_free(r->path);
@@ -2147,7 +2095,7 @@ ReplayLogStatus replay_log_read_event(ReplayLogReader *r, ReplayLogEvent *ev,
         ev->chunk = r->chunk.seq;
         ev->file_offset = r->chunk_offset;
         start = r->in.p;
-        why = replay_log_event_load(&r->state, &r->in, ev);
+        why = replay_log_event_load(&r->state, &r->in, &r->packets, ev);
         if (likely(!why)) {
             if (likely(replay_log_state_count(&r->state, ev->kind,
                                               ev->num))) {
@@ -2167,12 +2115,18 @@ ReplayLogStatus replay_log_read_event(ReplayLogReader *r, ReplayLogEvent *ev,
     return status;
 }
 
+/* What is left of the events of the chunk, bytes of its raw payload. */
+static size_t replay_log_reader_left(const ReplayLogReader *r)
+{
+    return (r->in.end - r->in.p) + (r->packets.end - r->packets.p);
+}
+
 ReplayLogPos replay_log_reader_pos(const ReplayLogReader *r)
 {
     return (ReplayLogPos) {
         .chunk = r->has_chunk ? r->chunk.seq : r->next_seq,
         .offset_bytes = r->has_chunk ?
-                        r->chunk.raw_bytes - (r->in.end - r->in.p) : 0,
+                        r->chunk.raw_bytes - replay_log_reader_left(r) : 0,
         .event = r->state.event,
         .packet = r->state.packet,
         .icount = r->state.icount,
@@ -2234,8 +2188,8 @@ static bool replay_log_reader_enter_at(ReplayLogReader *r,
                                        uint64_t offset, size_t skip,
                                        Error **errp)
 {
-    const uint8_t *end;
     ReplayLogInput in;
+    size_t left;
 
     if (replay_log_payload(r, c, offset, &in, errp) != REPLAY_LOG_OK) {
         return false;
@@ -2244,10 +2198,11 @@ static bool replay_log_reader_enter_at(ReplayLogReader *r,
     if (skip > c->raw_bytes) {
         return false;
     }
-    end = in.p + skip;
-    while (r->in.p < end) {
+    left = c->raw_bytes - skip;
+    while (replay_log_reader_left(r) > left && r->in.p != r->in.end) {
         ReplayLogEvent ev = { .number = r->state.event };
-        const char *why = replay_log_event_load(&r->state, &r->in, &ev);
+        const char *why = replay_log_event_load(&r->state, &r->in,
+                                                &r->packets, &ev);
 
         if (!why && !replay_log_state_count(&r->state, ev.kind, ev.num)) {
             why = replay_log_overflow;
@@ -2257,7 +2212,7 @@ static bool replay_log_reader_enter_at(ReplayLogReader *r,
             return false;
         }
     }
-    return r->in.p == end;
+    return replay_log_reader_left(r) == left;
 }
 
 /* As replay_log_reader_seek(), but leaves @r anywhere when it fails. */

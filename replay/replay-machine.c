@@ -135,7 +135,7 @@ bool replay_machine_check(const ReplayLogDescription *recorded,
         return true;
     }
     error_setg(errp, "the recording '%s' was made on another machine",
-               replay_get_filename());
+               replay_filename());
     error_append_hint(errp, "%sReplay with the command line of the recording, "
                       "with only rr=record changed to rr=replay. adapter.ID is "
                       "the netdev ID with its NIC.\n", differences->str);

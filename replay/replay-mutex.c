@@ -28,7 +28,7 @@ static struct {
 /* Whether this thread is the one that is being served. */
 static __thread bool held;
 
-void replay_mutex_init(void)
+void replay_mutex_create(void)
 {
     qemu_mutex_init(&mutex.lock);
     qemu_cond_init(&mutex.turn);

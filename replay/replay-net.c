@@ -10,7 +10,7 @@
  * a replay looks its own adapters up by these names, after the descriptions
  * were found to be equal.  So the order of options or commands means nothing.
  *
- *   record   filter -> packet_event (bounded queue) -> save -> run
+ *   record   filter -> arrived (bounded queue) -> save -> run
  *   replay                              recording -> load -> run
  *   run      next filter -> NIC model
  *
@@ -37,7 +37,7 @@ QEMU_BUILD_BUG_ON(REPLAY_NET_PACKET_MAX_BYTES > REPLAY_LOG_DATA_MAX_BYTES);
 #define ADAPTER_KEY     "adapter."
 #define INFO_KEY        "info." ADAPTER_KEY
 
-struct ReplayNetState {
+struct ReplayAdapter {
     char *netdev_id;                    /* of replay_net_name() */
     FilterReplayVerify verify;         /* as its filter says */
     /* Valid once the set is fixed. */
@@ -54,7 +54,7 @@ struct ReplayNetState {
 
 typedef struct ReplayNetPacket {
     ReplayEvent ev;
-    ReplayNetState *rns;            /* borrowed: adapters outlive events */
+    ReplayAdapter *adapter;         /* borrowed: adapters outlive events */
     uint32_t flags;
     size_t len_bytes;
     uint8_t data[];
@@ -62,7 +62,7 @@ typedef struct ReplayNetPacket {
 
 /* BQL; changed only while the machine has not run, or has ended. */
 static struct {
-    GPtrArray *adapters;            /* of ReplayNetState, owned */
+    GPtrArray *adapters;            /* of ReplayAdapter, owned */
     GPtrArray *by_id_in_log;        /* once fixed: of adapters, borrowed */
 } net;
 
@@ -70,24 +70,24 @@ static struct {
 
 static void replay_net_free_adapter(gpointer opaque)
 {
-    ReplayNetState *rns = opaque;
+    ReplayAdapter *s = opaque;
 
-    g_free(rns->netdev_id);
-    g_free(rns);
+    g_free(s->netdev_id);
+    g_free(s);
 }
 
 /* Returns: an adapter without a filter, owned by @net. */
-static ReplayNetState *replay_net_new_adapter(const char *name)
+static ReplayAdapter *replay_net_new_adapter(const char *name)
 {
-    ReplayNetState *rns = g_new0(ReplayNetState, 1);
+    ReplayAdapter *s = g_new0(ReplayAdapter, 1);
 
     if (!net.adapters) {
         net.adapters = g_ptr_array_new_with_free_func(replay_net_free_adapter);
     }
-    rns->netdev_id = g_strdup(name);
-    rns->id_in_log = UINT_MAX;
-    g_ptr_array_add(net.adapters, rns);
-    return rns;
+    s->netdev_id = g_strdup(name);
+    s->id_in_log = UINT_MAX;
+    g_ptr_array_add(net.adapters, s);
+    return s;
 }
 
 char *replay_net_name(const char *netdev_id)
@@ -103,11 +103,11 @@ bool replay_net_fixed(void)
     return net.by_id_in_log;
 }
 
-ReplayNetState *replay_register_net(NetFilterState *nfs,
-                                    FilterReplayVerify verify, Error **errp)
+ReplayAdapter *replay_net_register(NetFilterState *nfs,
+                                   FilterReplayVerify verify, Error **errp)
 {
     g_autofree char *name = replay_net_name(nfs->netdev_id);
-    ReplayNetState *rns;
+    ReplayAdapter *s;
 
     if (replay_net_fixed()) {
         error_setg(errp, "the virtual machine has already run, and what its "
@@ -127,27 +127,27 @@ ReplayNetState *replay_register_net(NetFilterState *nfs,
         return NULL;
     }
 
-    rns = replay_net_new_adapter(name);
-    rns->nf = nfs;
-    rns->verify = verify;
-    return rns;
+    s = replay_net_new_adapter(name);
+    s->nf = nfs;
+    s->verify = verify;
+    return s;
 }
 
-void replay_unregister_net(ReplayNetState *rns)
+void replay_net_unregister(ReplayAdapter *s)
 {
-    if (!rns) {
+    if (!s) {
         return;
     }
-    rns->nf = NULL;
-    if (!net.by_id_in_log && !rns->counters.pending) {
+    s->nf = NULL;
+    if (!net.by_id_in_log && !s->counters.pending) {
         /* Neither an event nor the recording knows it. */
-        g_ptr_array_remove(net.adapters, rns);
+        g_ptr_array_remove(net.adapters, s);
     }
 }
 
-ReplayNetCounters *replay_net_counters(ReplayNetState *rns)
+ReplayNetCounters *replay_net_counters(ReplayAdapter *s)
 {
-    return &rns->counters;
+    return &s->counters;
 }
 
 /* The address of a NIC, owned. */
@@ -160,9 +160,9 @@ static char *replay_net_mac(NetClientState *nic)
 }
 
 /* What the guest could notice of an adapter. */
-static char *replay_net_describe_adapter(const ReplayNetState *rns)
+static char *replay_net_describe_adapter(const ReplayAdapter *s)
 {
-    NetClientState *nc = rns->nf->netdev;
+    NetClientState *nc = s->nf->netdev;
     NetClientState *peer = nc->peer;
     g_autofree char *nic = NULL;
 
@@ -185,8 +185,8 @@ static char *replay_net_describe_adapter(const ReplayNetState *rns)
 
 static int replay_net_compare(gconstpointer a, gconstpointer b)
 {
-    const ReplayNetState *const *x = a;
-    const ReplayNetState *const *y = b;
+    const ReplayAdapter *const *x = a;
+    const ReplayAdapter *const *y = b;
 
     return strcmp((*x)->netdev_id, (*y)->netdev_id);
 }
@@ -200,45 +200,45 @@ void replay_net_describe(ReplayLogDescription *d)
     }
     g_ptr_array_sort(net.adapters, replay_net_compare);
     for (i = 0; i < net.adapters->len; i++) {
-        ReplayNetState *rns = g_ptr_array_index(net.adapters, i);
+        ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
         g_autofree char *key = NULL, *value = NULL;
         g_autofree char *backend = NULL, *verify = NULL;
 
-        if (!rns->nf) {
+        if (!s->nf) {
             continue;
         }
-        key = g_strconcat(ADAPTER_KEY, rns->netdev_id, NULL);
-        value = replay_net_describe_adapter(rns);
-        backend = g_strconcat(INFO_KEY, rns->netdev_id, ".backend", NULL);
-        verify = g_strconcat(INFO_KEY, rns->netdev_id, ".verify", NULL);
+        key = g_strconcat(ADAPTER_KEY, s->netdev_id, NULL);
+        value = replay_net_describe_adapter(s);
+        backend = g_strconcat(INFO_KEY, s->netdev_id, ".backend", NULL);
+        verify = g_strconcat(INFO_KEY, s->netdev_id, ".verify", NULL);
         replay_log_description_add(d, key, value);
         replay_log_description_add(d, backend,
-            NetClientDriver_str(rns->nf->netdev->info->type));
+            NetClientDriver_str(s->nf->netdev->info->type));
         replay_log_description_add(d, verify,
-                                   FilterReplayVerify_str(rns->verify));
+                                   FilterReplayVerify_str(s->verify));
     }
 }
 
 /* The adapter of this netdev that has its filter, or NULL. */
-static ReplayNetState *replay_net_find(const char *netdev_id)
+static ReplayAdapter *replay_net_find(const char *netdev_id)
 {
     guint i;
 
     for (i = 0; net.adapters && i < net.adapters->len; i++) {
-        ReplayNetState *rns = g_ptr_array_index(net.adapters, i);
+        ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
 
-        if (rns->nf && g_str_equal(rns->netdev_id, netdev_id)) {
-            return rns;
+        if (s->nf && g_str_equal(s->netdev_id, netdev_id)) {
+            return s;
         }
     }
     return NULL;
 }
 
-static void replay_net_number(ReplayNetState *rns, FilterReplayVerify recorded)
+static void replay_net_number(ReplayAdapter *s, FilterReplayVerify recorded)
 {
-    rns->id_in_log = net.by_id_in_log->len;
-    rns->recorded = recorded;
-    g_ptr_array_add(net.by_id_in_log, rns);
+    s->id_in_log = net.by_id_in_log->len;
+    s->recorded = recorded;
+    g_ptr_array_add(net.by_id_in_log, s);
 }
 
 static FilterReplayVerify
@@ -275,13 +275,13 @@ void replay_net_begin(const ReplayLogDescription *recorded,
         return;
     }
     for (i = 0; net.adapters && i < net.adapters->len; i++) {
-        ReplayNetState *rns = g_ptr_array_index(net.adapters, i);
+        ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
 
-        if (rns->nf) {
+        if (s->nf) {
             /* The order in which replay_net_describe() has named them. */
-            replay_net_number(rns, rns->verify);
-            replay_log_writer_name_adapter(writer, rns->id_in_log,
-                                           rns->netdev_id);
+            replay_net_number(s, s->verify);
+            replay_log_writer_name_adapter(writer, s->id_in_log,
+                                           s->netdev_id);
         }
     }
 }
@@ -294,7 +294,7 @@ void replay_net_finish(void)
     }
 }
 
-static ReplayNetState *replay_net_by_number(uint64_t number)
+static ReplayAdapter *replay_net_by_number(uint64_t number)
 {
     if (!net.by_id_in_log || number >= net.by_id_in_log->len) {
         return NULL;
@@ -304,68 +304,67 @@ static ReplayNetState *replay_net_by_number(uint64_t number)
 
 const char *replay_net_adapter_name(uint64_t number)
 {
-    const ReplayNetState *rns = replay_net_by_number(number);
+    const ReplayAdapter *s = replay_net_by_number(number);
 
-    return rns ? rns->netdev_id : NULL;
+    return s ? s->netdev_id : NULL;
 }
 
 /* --- Packets from outside ---------------------------------------------- */
 
-static void replay_net_drop(ReplayNetState *rns, size_t len_bytes,
+static void replay_net_drop(ReplayAdapter *s, size_t len_bytes,
                             const char *why)
 {
-    rns->counters.dropped++;
-    trace_replay_net_drop(rns->netdev_id, icount_get_raw(), len_bytes, why);
+    s->counters.dropped++;
+    trace_replay_net_drop(s->netdev_id, icount_get_raw(), len_bytes, why);
     warn_report_once("netdev '%s': %s: packets from outside are dropped, "
                      "and are not part of the recording",
-                     rns->netdev_id, why);
+                     s->netdev_id, why);
 }
 
-void replay_net_packet_event(ReplayNetState *rns, unsigned flags,
-                             const struct iovec *iov, int iovcnt,
-                             size_t len_bytes)
+void replay_net_arrived(ReplayAdapter *s, unsigned flags,
+                        const struct iovec *iov, int iovcnt, size_t len_bytes)
 {
     ReplayNetPacket *p;
 
     if (!len_bytes || len_bytes > REPLAY_NET_PACKET_MAX_BYTES) {
-        replay_net_drop(rns, len_bytes, "a packet is empty or too long");
+        replay_net_drop(s, len_bytes, "a packet is empty or too long");
         return;
     }
-    if (rns->counters.pending >= REPLAY_NET_QUEUE_MAX_PACKETS
-        || rns->pending_bytes + len_bytes > REPLAY_NET_QUEUE_MAX_BYTES) {
-        replay_net_drop(rns, len_bytes, "the guest does not take its packets, "
+    if (s->counters.pending >= REPLAY_NET_QUEUE_MAX_PACKETS
+        || s->pending_bytes + len_bytes > REPLAY_NET_QUEUE_MAX_BYTES) {
+        replay_net_drop(s, len_bytes, "the guest does not take its packets, "
                         "and the queue is full");
         return;
     }
 
     p = g_malloc(sizeof(*p) + len_bytes);
     p->ev.kind = REPLAY_EV_ASYNC_NET;
-    p->rns = rns;
+    p->adapter = s;
     p->flags = flags;
     p->len_bytes = len_bytes;
     iov_to_buf(iov, iovcnt, 0, p->data, len_bytes);
 
-    rns->counters.pending++;
-    rns->pending_bytes += len_bytes;
+    s->counters.pending++;
+    s->pending_bytes += len_bytes;
     replay_queue_event(&p->ev);
 }
 
 static void replay_net_account(ReplayNetPacket *p)
 {
-    p->rns->counters.pending--;
-    p->rns->pending_bytes -= p->len_bytes;
+    p->adapter->counters.pending--;
+    p->adapter->pending_bytes -= p->len_bytes;
 }
 
 static bool replay_net_save(const ReplayEvent *ev)
 {
     ReplayNetPacket *p = container_of(ev, ReplayNetPacket, ev);
-    const uint64_t num[] = { p->rns->id_in_log, p->flags };
+    const uint64_t num[] = { p->adapter->id_in_log, p->flags };
 
-    if (!p->rns->nf) {
+    if (!p->adapter->nf) {
         replay_net_account(p);
         return false;
     }
-    trace_replay_net_save(p->rns->netdev_id, replay_state.current_icount,
+    trace_replay_net_save(p->adapter->netdev_id, replay_now.icount,
                           p->len_bytes);
     replay_put(REPLAY_EV_ASYNC_NET, num, p->data, p->len_bytes);
     return true;
@@ -374,58 +373,58 @@ static bool replay_net_save(const ReplayEvent *ev)
 static ReplayEvent *replay_net_load(const ReplayLogEvent *logged, Error **errp)
 {
     uint64_t flags = logged->num[1];
-    ReplayNetState *rns = replay_net_by_number(logged->num[0]);
+    ReplayAdapter *s = replay_net_by_number(logged->num[0]);
     ReplayNetPacket *p;
 
-    if (!rns) {
+    if (!s) {
         error_setg(errp, "a packet is for adapter number %" PRIu64 ", and the "
                    "recording names %u", logged->num[0],
                    net.by_id_in_log ? net.by_id_in_log->len : 0);
         return NULL;
     }
-    if (!rns->nf) {
+    if (!s->nf) {
         error_setg(errp, "a packet is for the adapter on netdev '%s', which "
-                   "is not there", rns->netdev_id);
+                   "is not there", s->netdev_id);
         return NULL;
     }
     if (!logged->len_bytes || logged->len_bytes > REPLAY_NET_PACKET_MAX_BYTES) {
         error_setg(errp, "a packet for the adapter on netdev '%s' has %zu "
-                   "bytes, not 1 to %d", rns->netdev_id, logged->len_bytes,
+                   "bytes, not 1 to %d", s->netdev_id, logged->len_bytes,
                    REPLAY_NET_PACKET_MAX_BYTES);
         return NULL;
     }
     if (flags & ~(uint64_t)QEMU_NET_PACKET_FLAG_RAW) {
         error_setg(errp, "a packet for the adapter on netdev '%s' has flags "
-                   "0x%" PRIx64 ", which are not known", rns->netdev_id, flags);
+                   "0x%" PRIx64 ", which are not known", s->netdev_id, flags);
         return NULL;
     }
 
     p = g_malloc(sizeof(*p) + logged->len_bytes);
     p->ev.kind = REPLAY_EV_ASYNC_NET;
-    p->rns = rns;
+    p->adapter = s;
     p->flags = flags;
     p->len_bytes = logged->len_bytes;
     memcpy(p->data, logged->data, logged->len_bytes);
-    rns->counters.pending++;
-    rns->pending_bytes += p->len_bytes;
+    s->counters.pending++;
+    s->pending_bytes += p->len_bytes;
     return &p->ev;
 }
 
 static void replay_net_run(ReplayEvent *ev)
 {
     g_autofree ReplayNetPacket *p = container_of(ev, ReplayNetPacket, ev);
-    ReplayNetState *rns = p->rns;
+    ReplayAdapter *s = p->adapter;
     struct iovec iov = { .iov_base = p->data, .iov_len = p->len_bytes };
 
     replay_net_account(p);
-    if (!rns->nf) {
+    if (!s->nf) {
         return;
     }
-    rns->counters.received_packets++;
-    rns->counters.received_bytes += p->len_bytes;
-    trace_replay_net_inject(rns->netdev_id, replay_state.current_icount,
+    s->counters.received_packets++;
+    s->counters.received_bytes += p->len_bytes;
+    trace_replay_net_inject(s->netdev_id, replay_now.icount,
                             p->len_bytes);
-    qemu_netfilter_pass_to_next(rns->nf->netdev, p->flags, &iov, 1, rns->nf);
+    qemu_netfilter_pass_to_next(s->nf->netdev, p->flags, &iov, 1, s->nf);
 }
 
 const ReplayEventOps replay_net_ops = {
@@ -447,14 +446,14 @@ static uint32_t replay_net_crc32c(const struct iovec *iov, int iovcnt)
     return crc;
 }
 
-static void replay_net_sent_record(ReplayNetState *rns,
+static void replay_net_sent_record(ReplayAdapter *s,
                                    const struct iovec *iov, int iovcnt,
                                    size_t len_bytes)
 {
-    uint64_t num[3] = { rns->id_in_log, len_bytes };
+    uint64_t num[3] = { s->id_in_log, len_bytes };
 
-    replay_save_instructions();
-    if (rns->recorded == FILTER_REPLAY_VERIFY_FULL) {
+    replay_catch_up();
+    if (s->recorded == FILTER_REPLAY_VERIFY_FULL) {
         g_autofree uint8_t *packet = g_malloc(len_bytes);
 
         iov_to_buf(iov, iovcnt, 0, packet, len_bytes);
@@ -466,7 +465,7 @@ static void replay_net_sent_record(ReplayNetState *rns,
 }
 
 /* Says at which byte a packet differs from the one that was recorded whole. */
-static void replay_net_sent_differs(const ReplayNetState *rns,
+static void replay_net_sent_differs(const ReplayAdapter *s,
                                     const uint8_t *recorded,
                                     const uint8_t *sent, size_t len_bytes)
 {
@@ -477,12 +476,12 @@ static void replay_net_sent_differs(const ReplayNetState *rns,
     }
     replay_diverge("packet %" PRIu64 " that the guest sends through the "
                    "adapter on netdev '%s' differs: byte %zu of %zu is 0x%02x, "
-                   "recorded as 0x%02x", rns->counters.sent_packets,
-                   rns->netdev_id, i, len_bytes, sent[i], recorded[i]);
+                   "recorded as 0x%02x", s->counters.sent_packets,
+                   s->netdev_id, i, len_bytes, sent[i], recorded[i]);
 }
 
 /* @ev: NET_SENT or NET_SENT_DATA.  Returns: false if that was reported. */
-static bool replay_net_sent_compare(ReplayNetState *rns,
+static bool replay_net_sent_compare(ReplayAdapter *s,
                                     const ReplayLogEvent *ev,
                                     const struct iovec *iov, int iovcnt,
                                     size_t len_bytes)
@@ -490,19 +489,19 @@ static bool replay_net_sent_compare(ReplayNetState *rns,
     bool full = ev->kind == REPLAY_EV_NET_SENT_DATA;
     uint64_t recorded_bytes = full ? ev->len_bytes : ev->num[1];
 
-    if (ev->num[0] != rns->id_in_log) {
+    if (ev->num[0] != s->id_in_log) {
         const char *recorded = replay_net_adapter_name(ev->num[0]);
 
         replay_diverge("the guest sends packet %" PRIu64 " through the adapter "
                        "on netdev '%s', recorded is one through that on '%s'",
-                       rns->counters.sent_packets, rns->netdev_id,
+                       s->counters.sent_packets, s->netdev_id,
                        recorded ?: "(unknown)");
         return false;
     }
     if (recorded_bytes != len_bytes) {
         replay_diverge("packet %" PRIu64 " that the guest sends through the "
                        "adapter on netdev '%s' has %zu bytes, recorded are %"
-                       PRIu64, rns->counters.sent_packets, rns->netdev_id,
+                       PRIu64, s->counters.sent_packets, s->netdev_id,
                        len_bytes, recorded_bytes);
         return false;
     }
@@ -511,7 +510,7 @@ static bool replay_net_sent_compare(ReplayNetState *rns,
 
         iov_to_buf(iov, iovcnt, 0, sent, len_bytes);
         if (memcmp(sent, ev->data, len_bytes)) {
-            replay_net_sent_differs(rns, ev->data, sent, len_bytes);
+            replay_net_sent_differs(s, ev->data, sent, len_bytes);
             return false;
         }
     } else {
@@ -521,7 +520,7 @@ static bool replay_net_sent_compare(ReplayNetState *rns,
             replay_diverge("packet %" PRIu64 " that the guest sends through "
                            "the adapter on netdev '%s', %zu bytes, differs: "
                            "its checksum is 0x%08" PRIx32 ", recorded is 0x%08"
-                           PRIx64, rns->counters.sent_packets, rns->netdev_id,
+                           PRIx64, s->counters.sent_packets, s->netdev_id,
                            len_bytes, crc, ev->num[2]);
             return false;
         }
@@ -529,72 +528,72 @@ static bool replay_net_sent_compare(ReplayNetState *rns,
     return true;
 }
 
-static void replay_net_sent_replay(ReplayNetState *rns,
+static void replay_net_sent_replay(ReplayAdapter *s,
                                    const struct iovec *iov, int iovcnt,
                                    size_t len_bytes)
 {
-    const ReplayLogEvent *ev = &replay_state.next;
+    const ReplayLogEvent *ev = &replay_now.next;
 
     if (replay_has_failed()) {
         return;
     }
-    replay_account_executed_instructions();
-    replay_came(REPLAY_EV_NET_SENT, rns->netdev_id, rns->counters.sent_packets);
+    replay_catch_up();
+    replay_came(REPLAY_EV_NET_SENT, s->netdev_id, s->counters.sent_packets);
     if (!replay_next_event_is(REPLAY_EV_NET_SENT)
         && !replay_next_event_is(REPLAY_EV_NET_SENT_DATA)) {
-        rns->counters.mismatched++;
-        trace_replay_net_reject(rns->netdev_id, replay_state.current_icount,
+        s->counters.mismatched++;
+        trace_replay_net_reject(s->netdev_id, replay_now.icount,
                                 len_bytes);
         replay_diverge("the guest sends packet %" PRIu64 ", of %zu bytes, "
                        "through the adapter on netdev '%s', where the "
-                       "recording has '%s'", rns->counters.sent_packets,
-                       len_bytes, rns->netdev_id,
+                       "recording has '%s'", s->counters.sent_packets,
+                       len_bytes, s->netdev_id,
                        replay_log_event_name(ev->kind) ?: "none");
         return;
     }
-    if (rns->verify != FILTER_REPLAY_VERIFY_OFF) {
-        if (!replay_net_sent_compare(rns, ev, iov, iovcnt, len_bytes)) {
-            rns->counters.mismatched++;
-            trace_replay_net_reject(rns->netdev_id,
-                                    replay_state.current_icount, len_bytes);
+    if (s->verify != FILTER_REPLAY_VERIFY_OFF) {
+        if (!replay_net_sent_compare(s, ev, iov, iovcnt, len_bytes)) {
+            s->counters.mismatched++;
+            trace_replay_net_reject(s->netdev_id,
+                                    replay_now.icount, len_bytes);
             return;
         }
-        rns->counters.verified++;
-        trace_replay_net_verify(rns->netdev_id, replay_state.current_icount,
+        s->counters.verified++;
+        trace_replay_net_verify(s->netdev_id, replay_now.icount,
                                 len_bytes);
     }
-    replay_finish_event();
+    replay_take_next();
 }
 
-void replay_net_sent(ReplayNetState *rns, const struct iovec *iov, int iovcnt,
+void replay_net_sent(ReplayAdapter *s, const struct iovec *iov, int iovcnt,
                      size_t len_bytes)
 {
-    rns->counters.sent_packets++;
-    rns->counters.sent_bytes += len_bytes;
+    s->counters.sent_packets++;
+    s->counters.sent_bytes += len_bytes;
     if (!replay_net_fixed() || !replay_events_enabled()
         || !replay_mutex_locked()) {
         /* No instruction can be told at which this happens. */
-        rns->counters.unverified++;
+        s->counters.unverified++;
         return;
     }
-    if (rns->recorded == FILTER_REPLAY_VERIFY_OFF) {
+    if (s->recorded == FILTER_REPLAY_VERIFY_OFF) {
         return;
     }
     if (replay_mode == REPLAY_MODE_RECORD) {
-        replay_net_sent_record(rns, iov, iovcnt, len_bytes);
+        replay_net_sent_record(s, iov, iovcnt, len_bytes);
     } else {
-        replay_net_sent_replay(rns, iov, iovcnt, len_bytes);
+        replay_net_sent_replay(s, iov, iovcnt, len_bytes);
     }
-    trace_replay_net_sent(rns->netdev_id, replay_state.current_icount,
+    trace_replay_net_sent(s->netdev_id, replay_now.icount,
                           len_bytes);
 }
 
 /* --- For people ---------------------------------------------------------- */
 
-static void replay_net_query_nic(const ReplayNetState *rns,
+static void replay_net_query_nic(const ReplayAdapter *s,
                                  ReplayAdapterInfo *info)
 {
-    NetClientState *peer = rns->nf->netdev->peer;
+    NetClientState *peer = s->nf->netdev->peer;
 
     if (peer && peer->info->type == NET_CLIENT_DRIVER_NIC) {
         info->has_model = true;
@@ -611,17 +610,17 @@ ReplayAdapterInfoList *replay_net_query(void)
     guint i;
 
     for (i = 0; net.adapters && i < net.adapters->len; i++) {
-        const ReplayNetState *rns = g_ptr_array_index(net.adapters, i);
-        const ReplayNetCounters *c = &rns->counters;
+        const ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
+        const ReplayNetCounters *c = &s->counters;
         ReplayAdapterInfo *info;
 
-        if (!rns->nf) {
+        if (!s->nf) {
             continue;
         }
         info = g_new0(ReplayAdapterInfo, 1);
-        info->netdev = g_strdup(rns->netdev_id);
-        info->description = replay_net_describe_adapter(rns);
-        replay_net_query_nic(rns, info);
+        info->netdev = g_strdup(s->netdev_id);
+        info->description = replay_net_describe_adapter(s);
+        replay_net_query_nic(s, info);
         info->received_packets = c->received_packets;
         info->received_bytes = c->received_bytes;
         info->sent_packets = c->sent_packets;

@@ -170,7 +170,7 @@ static const VMStateDescription vmstate_replay_nics = {
     },
 };
 
-void replay_nics_vmstate_register(void)
+void replay_nics_snapshot_register(void)
 {
-    vmstate_register(NULL, 0, &vmstate_replay_nics, &replay_state);
+    vmstate_register(NULL, 0, &vmstate_replay_nics, &replay_now);
 }

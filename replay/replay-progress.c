@@ -71,7 +71,7 @@ static bool replay_is_main_loop_event(uint8_t kind)
 
 void replay_wake_main_loop(void)
 {
-    if (replay_is_main_loop_event(replay_state.next.kind)
+    if (replay_is_main_loop_event(replay_now.next.kind)
         && qemu_in_vcpu_thread()) {
         qemu_notify_event();
     }
@@ -94,12 +94,12 @@ void replay_wake_vcpu(void)
 /* Has anything happened since the last look? */
 static bool replay_has_progressed(void)
 {
-    if (progress.event == replay_state.pos.event
-        && progress.insns_left == replay_state.instruction_count) {
+    if (progress.event == replay_now.pos.event
+        && progress.insns_left == replay_now.insns_left) {
         return false;
     }
-    progress.event = replay_state.pos.event;
-    progress.insns_left = replay_state.instruction_count;
+    progress.event = replay_now.pos.event;
+    progress.insns_left = replay_now.insns_left;
     progress.main_rounds = 0;
     progress.vcpu_rounds = 0;
     return true;
@@ -174,7 +174,7 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
         return timeout_ns;
     }
     replay_skip_clocks();
-    kind = replay_state.next.kind;
+    kind = replay_now.next.kind;
     if (kind == REPLAY_EV_NONE) {
         return replay_wait_for_end(timeout_ns);
     }

@@ -14,8 +14,7 @@ void replay_save_random(int ret, void *buf, size_t len)
     const uint64_t num[] = { (int64_t)ret };
     const uint8_t *bytes = buf;
 
-    g_assert(replay_mutex_locked());
-    replay_save_instructions();
+    replay_catch_up();
     do {
         size_t part_bytes = MIN(len, REPLAY_LOG_DATA_MAX_BYTES);
 
@@ -28,11 +27,10 @@ void replay_save_random(int ret, void *buf, size_t len)
 /* A difference is reported, and zeros are read. */
 static int replay_read_random_part(void *buf, size_t len)
 {
-    const ReplayLogEvent *ev = &replay_state.next;
+    const ReplayLogEvent *ev = &replay_now.next;
     int ret;
 
-    if (!replay_next_event_is(REPLAY_EV_RANDOM)) {
-        replay_mismatch(REPLAY_EV_RANDOM);
+    if (!replay_expect(REPLAY_EV_RANDOM)) {
         memset(buf, 0, len);
         return 0;
     }
@@ -44,7 +42,7 @@ static int replay_read_random_part(void *buf, size_t len)
     }
     memcpy(buf, ev->data, len);
     ret = (int64_t)ev->num[0];
-    replay_finish_event();
+    replay_take_next();
     return ret;
 }
 
@@ -53,8 +51,6 @@ int replay_read_random(void *buf, size_t len)
     uint8_t *bytes = buf;
     int ret;
 
-    g_assert(replay_mutex_locked());
-    replay_account_executed_instructions();
     do {
         size_t part_bytes = MIN(len, REPLAY_LOG_DATA_MAX_BYTES);
 

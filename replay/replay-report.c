@@ -48,8 +48,8 @@ bool replay_has_failed(void)
 void replay_set_failed(void)
 {
     report.failed = true;
-    replay_state.next.kind = REPLAY_EV_NONE;
-    replay_state.instruction_count = 0;
+    replay_now.next.kind = REPLAY_EV_NONE;
+    replay_now.insns_left = 0;
 }
 
 void replay_clear_failure(void)
@@ -129,19 +129,19 @@ static strList *replay_last_events(void)
 static ReplayEndInfo *replay_end_info(ReplayEndReason reason,
                                       const char *message)
 {
-    const ReplayLogEvent *ev = &replay_state.next;
+    const ReplayLogEvent *ev = &replay_now.next;
     ReplayEndInfo *info = g_new0(ReplayEndInfo, 1);
     const char *adapter = replay_event_adapter(ev);
     CPUState *cpu = current_cpu ?: first_cpu;
 
-    info->filename = g_strdup(replay_get_filename());
+    info->filename = g_strdup(replay_filename());
     info->reason = reason;
     info->message = g_strdup(message);
     info->expected = g_strdup(replay_kind_name(ev->kind));
-    info->event = replay_state.pos.event;
-    info->packet = replay_state.pos.packet;
-    info->recorded_icount = replay_state.pos.icount;
-    info->chunk = replay_state.pos.chunk;
+    info->event = replay_now.pos.event;
+    info->packet = replay_now.pos.packet;
+    info->recorded_icount = replay_now.pos.icount;
+    info->chunk = replay_now.pos.chunk;
     if (ev->kind != REPLAY_EV_NONE) {
         info->has_file_offset = true;
         info->file_offset = ev->file_offset;
@@ -163,7 +163,7 @@ static ReplayEndInfo *replay_end_info(ReplayEndReason reason,
             info->came_packet = report.came_packet;
         }
     }
-    info->icount = replay_state.current_icount;
+    info->icount = replay_now.icount;
     if (cpu) {
         info->has_cpu = info->has_pc = true;
         info->cpu = cpu->cpu_index;
@@ -287,7 +287,7 @@ void replay_mismatch(ReplayLogEventKind expected)
     replay_came(expected, NULL, 0);
     replay_diverge("the guest does something that needs the event '%s', the "
                    "recording has '%s'", replay_kind_name(expected),
-                   replay_kind_name(replay_state.next.kind));
+                   replay_kind_name(replay_now.next.kind));
 }
 
 void replay_report_end(void)

@@ -14,39 +14,39 @@
 #include "replay-internal.h"
 
 /* What was before a snapshot was loaded, with the UUID that it must have. */
-static ReplayState before;
+static ReplayNow before;
 
-static int replay_pre_save(void *opaque)
+static int replay_snapshot_pre_save(void *opaque)
 {
-    ReplayState *s = opaque;
+    ReplayNow *s = opaque;
 
     if (replay_mode == REPLAY_MODE_RECORD) {
-        replay_save_instructions();
+        replay_catch_up();
         s->pos = replay_file_pos();
     }
     return 0;
 }
 
-static int replay_pre_load(void *opaque)
+static int replay_snapshot_pre_load(void *opaque)
 {
-    ReplayState *s = opaque;
+    ReplayNow *s = opaque;
 
     before = *s;
     return 0;
 }
 
 /* Returns: -EINVAL; what was loaded so far is no machine that could go on. */
-static int replay_load_failed(ReplayState *s)
+static int replay_snapshot_failed(ReplayNow *s)
 {
     *s = before;
     replay_set_failed();
     return -EINVAL;
 }
 
-static int replay_post_load(void *opaque, int version_id)
+static int replay_snapshot_post_load(void *opaque, int version_id)
 {
-    ReplayState *s = opaque;
-    uint64_t insns_left = s->instruction_count;
+    ReplayNow *s = opaque;
+    uint64_t saved_left = s->insns_left;
     Error *err = NULL;
 
     if (!qemu_uuid_is_equal(&s->uuid, &before.uuid)) {
@@ -55,23 +55,23 @@ static int replay_post_load(void *opaque, int version_id)
         qemu_uuid_unparse(&before.uuid, here);
         qemu_uuid_unparse(&s->uuid, there);
         error_report("the snapshot was made under another recording (UUID %s) "
-                     "than '%s' (UUID %s)", there, replay_get_filename(),
+                     "than '%s' (UUID %s)", there, replay_filename(),
                      here);
-        return replay_load_failed(s);
+        return replay_snapshot_failed(s);
     }
     if (!replay_file_seek(&s->pos, &err)) {
         error_report_err(err);
-        return replay_load_failed(s);
+        return replay_snapshot_failed(s);
     }
-    if (insns_left) {
-        if (insns_left > s->instruction_count) {
+    if (saved_left) {
+        if (saved_left > s->insns_left) {
             error_report("the snapshot does not fit to the recording '%s'",
-                         replay_get_filename());
-            return replay_load_failed(s);
+                         replay_filename());
+            return replay_snapshot_failed(s);
         }
-        s->instruction_count = insns_left;
+        s->insns_left = saved_left;
     }
-    if (replay_break_icount < s->current_icount) {
+    if (replay_break_icount < s->icount) {
         /* That breakpoint was jumped over. */
         replay_break_icount = UINT64_MAX;
     }
@@ -79,32 +79,32 @@ static int replay_post_load(void *opaque, int version_id)
     return 0;
 }
 
-static const VMStateDescription vmstate_replay = {
+static const VMStateDescription replay_vmstate = {
     .name = "replay",
     .version_id = 3,
     .minimum_version_id = 3,
-    .pre_save = replay_pre_save,
-    .pre_load = replay_pre_load,
-    .post_load = replay_post_load,
+    .pre_save = replay_snapshot_pre_save,
+    .pre_load = replay_snapshot_pre_load,
+    .post_load = replay_snapshot_post_load,
     .fields = (VMStateField[]) {
-        VMSTATE_UINT8_ARRAY(uuid.data, ReplayState, 16),
-        VMSTATE_INT64_ARRAY(cached_clock, ReplayState, REPLAY_CLOCK_COUNT),
-        VMSTATE_UINT64(current_icount, ReplayState),
-        VMSTATE_UINT64(instruction_count, ReplayState),
-        VMSTATE_UINT64(block_request_id, ReplayState),
-        VMSTATE_UINT32(pos.chunk, ReplayState),
-        VMSTATE_UINT32(pos.offset_bytes, ReplayState),
-        VMSTATE_UINT64(pos.event, ReplayState),
-        VMSTATE_UINT64(pos.packet, ReplayState),
-        VMSTATE_UINT64(pos.icount, ReplayState),
+        VMSTATE_UINT8_ARRAY(uuid.data, ReplayNow, 16),
+        VMSTATE_INT64_ARRAY(clock_ns, ReplayNow, REPLAY_CLOCK_COUNT),
+        VMSTATE_UINT64(icount, ReplayNow),
+        VMSTATE_UINT64(insns_left, ReplayNow),
+        VMSTATE_UINT64(next_block_id, ReplayNow),
+        VMSTATE_UINT32(pos.chunk, ReplayNow),
+        VMSTATE_UINT32(pos.offset_bytes, ReplayNow),
+        VMSTATE_UINT64(pos.event, ReplayNow),
+        VMSTATE_UINT64(pos.packet, ReplayNow),
+        VMSTATE_UINT64(pos.icount, ReplayNow),
         VMSTATE_END_OF_LIST()
     },
 };
 
-void replay_vmstate_register(void)
+void replay_snapshot_register(void)
 {
-    vmstate_register(NULL, 0, &vmstate_replay, &replay_state);
-    replay_nics_vmstate_register();
+    vmstate_register(NULL, 0, &replay_vmstate, &replay_now);
+    replay_nics_snapshot_register();
 }
 
 void replay_vmstate_init(void)
@@ -133,12 +133,12 @@ bool replay_can_load_snapshot(Error **errp)
         return true;
     }
     error_setg(errp, "a snapshot cannot be loaded while the recording '%s' is "
-               "being made: time would go back", replay_get_filename());
+               "being made: time would go back", replay_filename());
     error_append_hint(errp, "Load it in a replay.\n");
     return false;
 }
 
 bool replay_can_snapshot(void)
 {
-    return replay_mode == REPLAY_MODE_NONE || !replay_has_events();
+    return replay_mode == REPLAY_MODE_NONE || !replay_events_wait();
 }

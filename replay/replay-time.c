@@ -27,7 +27,7 @@ int64_t replay_save_clock(ReplayClockKind kind, int64_t clock,
         return clock;
     }
     /* Counting here would take the lock that the caller holds. */
-    replay_advance_current_icount(raw_icount);
+    replay_count_to(raw_icount);
     replay_put1(clock_kinds[kind], clock);
     return clock;
 }
@@ -44,8 +44,8 @@ void replay_skip_clocks(void)
         } else {
             return;
         }
-        replay_state.cached_clock[kind] = replay_state.next.num[0];
-        replay_finish_event();
+        replay_now.clock_ns[kind] = replay_now.next.num[0];
+        replay_take_next();
     }
 }
 
@@ -54,15 +54,15 @@ int64_t replay_read_clock(ReplayClockKind kind, int64_t raw_icount)
     g_assert(replay_mutex_locked());
 
     if (replay_is_stopped()) {
-        return replay_state.cached_clock[kind];
+        return replay_now.clock_ns[kind];
     }
-    replay_advance_current_icount(raw_icount);
+    replay_count_to(raw_icount);
     if (replay_next_event_is(clock_kinds[kind])) {
-        replay_state.cached_clock[kind] = replay_state.next.num[0];
-        replay_finish_event();
+        replay_now.clock_ns[kind] = replay_now.next.num[0];
+        replay_take_next();
     } else if (current_cpu && current_cpu->running && !replay_has_failed()) {
         /* The guest itself reads it, and did so while it was recorded. */
         replay_mismatch(clock_kinds[kind]);
     }
-    return replay_state.cached_clock[kind];
+    return replay_now.clock_ns[kind];
 }

@@ -31,7 +31,7 @@
 ReplayMode replay_mode = REPLAY_MODE_NONE;
 char *replay_snapshot;
 
-ReplayState replay_state = { .next.kind = REPLAY_EV_NONE };
+ReplayNow replay_now = { .next.kind = REPLAY_EV_NONE };
 
 uint64_t replay_break_icount = UINT64_MAX;
 QEMUTimer *replay_break_timer;
@@ -43,7 +43,7 @@ static struct {
     bool begun;                 /* the machine has run */
     bool has_shutdown;          /* record: one was put */
     bool guest_shutdown;        /* replay: the guest ended the machine */
-    bool tail;                  /* replay: it did more than end the machine */
+    bool tail;                  /* replay: more is recorded behind that */
     ShutdownCause host_shutdown;    /* replay: what ended the recorder */
     bool incomplete;            /* record: its end could not be written */
     unsigned progress_seconds;  /* rrprogress= */
@@ -58,8 +58,8 @@ uint64_t replay_get_current_icount(void)
 
 bool replay_next_event_is(ReplayLogEventKind kind)
 {
-    while (replay_state.next.kind == REPLAY_EV_SHUTDOWN) {
-        uint64_t cause = replay_state.next.num[0];
+    while (replay_now.next.kind == REPLAY_EV_SHUTDOWN) {
+        uint64_t cause = replay_now.next.num[0];
 
         if (cause == SHUTDOWN_CAUSE_NONE || cause >= SHUTDOWN_CAUSE__MAX) {
             replay_fail(REPLAY_END_REASON_DAMAGED, NULL, "shutdown cause %"
@@ -75,9 +75,9 @@ bool replay_next_event_is(ReplayLogEventKind kind)
         }
         /* What the guest did until it was heard is in the recording, too. */
         core.host_shutdown = cause;
-        replay_finish_event();
+        replay_take_next();
     }
-    return replay_state.next.kind == kind;
+    return replay_now.next.kind == kind;
 }
 
 void replay_end_reached(void)
@@ -96,7 +96,7 @@ int replay_get_instructions(void)
 
     replay_mutex_lock();
     if (replay_next_event_is(REPLAY_EV_INSTRUCTION)) {
-        insns = MIN(replay_state.instruction_count, REPLAY_SLICE_INSNS);
+        insns = MIN(replay_now.insns_left, REPLAY_SLICE_INSNS);
         if (replay_break_icount != UINT64_MAX) {
             uint64_t now = replay_get_current_icount();
 
@@ -112,26 +112,26 @@ int replay_get_instructions(void)
 /* Replay: @diff instructions were executed. */
 static void replay_consume_instructions(uint64_t diff)
 {
-    if (diff > replay_state.instruction_count) {
+    if (diff > replay_now.insns_left) {
         replay_diverge("the guest is %" PRIu64 " instructions past the next "
-                       "event", diff - replay_state.instruction_count);
+                       "event", diff - replay_now.insns_left);
         return;
     }
-    replay_state.instruction_count -= diff;
-    if (replay_state.instruction_count == 0) {
-        replay_finish_event();
+    replay_now.insns_left -= diff;
+    if (replay_now.insns_left == 0) {
+        replay_take_next();
     }
 }
 
-void replay_advance_current_icount(uint64_t icount)
+void replay_count_to(uint64_t icount)
 {
-    uint64_t diff = icount - replay_state.current_icount;
+    uint64_t diff = icount - replay_now.icount;
 
     /* Instructions are not taken back: our own books would be wrong. */
-    g_assert(icount >= replay_state.current_icount);
+    g_assert(icount >= replay_now.icount);
 
     if (diff) {
-        replay_state.current_icount = icount;
+        replay_now.icount = icount;
         if (replay_mode == REPLAY_MODE_RECORD) {
             replay_put1(REPLAY_EV_INSTRUCTION, diff);
         } else if (!replay_has_failed()) {
@@ -146,22 +146,31 @@ void replay_advance_current_icount(uint64_t icount)
     }
 }
 
-void replay_save_instructions(void)
+void replay_catch_up(void)
 {
-    if (replay_mode == REPLAY_MODE_RECORD && replay_file_is_open()) {
-        g_assert(replay_mutex_locked());
-        replay_advance_current_icount(replay_get_current_icount());
+    g_assert(replay_mutex_locked());
+    if (replay_mode == REPLAY_MODE_RECORD ? replay_file_is_open()
+                                          : replay_now.insns_left > 0) {
+        replay_count_to(icount_get_raw());
     }
 }
 
+/* At the end of each run of guest code; a recorder waits for an event. */
 void replay_account_executed_instructions(void)
 {
     if (replay_mode == REPLAY_MODE_PLAY) {
-        g_assert(replay_mutex_locked());
-        if (replay_state.instruction_count > 0) {
-            replay_advance_current_icount(replay_get_current_icount());
-        }
+        replay_catch_up();
     }
+}
+
+bool replay_expect(ReplayLogEventKind kind)
+{
+    replay_catch_up();
+    if (replay_next_event_is(kind)) {
+        return true;
+    }
+    replay_mismatch(kind);
+    return false;
 }
 
 /* --- Interrupts, exceptions, checkpoints ------------------------------- */
@@ -171,8 +180,7 @@ static bool replay_next_is_now(ReplayLogEventKind kind)
     if (replay_mode != REPLAY_MODE_PLAY) {
         return false;
     }
-    g_assert(replay_mutex_locked());
-    replay_account_executed_instructions();
+    replay_catch_up();
     return replay_next_event_is(kind);
 }
 
@@ -180,14 +188,14 @@ static bool replay_vcpu_event(ReplayLogEventKind kind)
 {
     switch (replay_mode) {
     case REPLAY_MODE_RECORD:
-        replay_save_instructions();
+        replay_catch_up();
         replay_put0(kind);
         return true;
     case REPLAY_MODE_PLAY:
         if (!replay_next_is_now(kind)) {
             return false;
         }
-        replay_finish_event();
+        replay_take_next();
         return true;
     default:
         return true;
@@ -286,14 +294,14 @@ bool replay_checkpoint(ReplayCheckpoint checkpoint)
     }
     kind = replay_checkpoint_kind(checkpoint);
     if (replay_mode == REPLAY_MODE_RECORD) {
-        replay_save_instructions();
+        replay_catch_up();
         replay_put0(kind);
         return true;
     }
     if (!replay_next_event_is(kind)) {
         return false;
     }
-    replay_finish_event();
+    replay_take_next();
     return true;
 }
 
@@ -315,29 +323,28 @@ bool replay_has_event(void)
     if (replay_mode != REPLAY_MODE_PLAY) {
         return false;
     }
-    g_assert(replay_mutex_locked());
-    replay_account_executed_instructions();
-    kind = replay_state.next.kind;
+    replay_catch_up();
+    kind = replay_now.next.kind;
     return replay_is_checkpoint(kind) || replay_is_async(kind);
 }
 
 void replay_shutdown_request(ShutdownCause cause)
 {
     if (replay_mode == REPLAY_MODE_RECORD && replay_file_is_open()) {
-        replay_save_instructions();
+        replay_catch_up();
         replay_put1(REPLAY_EV_SHUTDOWN, cause);
         core.has_shutdown = true;
     } else if (replay_mode == REPLAY_MODE_PLAY && qemu_in_vcpu_thread()
                && shutdown_caused_by_guest(cause) && !replay_has_failed()) {
-        replay_account_executed_instructions();
-        if (replay_state.next.kind != REPLAY_EV_SHUTDOWN
-            || replay_state.next.num[0] != cause) {
+        replay_catch_up();
+        if (replay_now.next.kind != REPLAY_EV_SHUTDOWN
+            || replay_now.next.num[0] != cause) {
             replay_mismatch(REPLAY_EV_SHUTDOWN);
             return;
         }
         core.guest_shutdown = true;
         qatomic_set(&core.tail, true);
-        replay_finish_event();
+        replay_take_next();
     }
 }
 
@@ -391,7 +398,7 @@ static void replay_close(void)
 
     if (replay_mode == REPLAY_MODE_RECORD && replay_mutex_locked()
         && core.begun) {
-        replay_save_instructions();
+        replay_catch_up();
         if (!core.has_shutdown) {
             /* A signal, which cannot put one when it comes. */
             replay_put1(REPLAY_EV_SHUTDOWN, SHUTDOWN_CAUSE_HOST_SIGNAL);
@@ -399,7 +406,7 @@ static void replay_close(void)
     }
     replay_progress_stop();
     if (!replay_file_close(core.guest_shutdown
-                           || replay_state.next.kind == REPLAY_EV_SHUTDOWN,
+                           || replay_now.next.kind == REPLAY_EV_SHUTDOWN,
                            &err)) {
         error_report_err(err);
         core.incomplete = true;
@@ -422,7 +429,7 @@ static void replay_close_at_exit(void)
     if (replay_mode == REPLAY_MODE_PLAY && current_cpu && current_cpu->running
         && !replay_has_failed()) {
         /* A device ends QEMU: the recorder wrote its end right there. */
-        replay_account_executed_instructions();
+        replay_catch_up();
         core.guest_shutdown = true;
     }
     replay_close();
@@ -483,7 +490,7 @@ static void replay_require_rr(QemuOpts *opts)
     }
 }
 
-void replay_configure(QemuOpts *opts)
+static void replay_configure_opts(QemuOpts *opts)
 {
     static const char *const rr_names[] = { "record", "replay", NULL };
     static const char *const compress_names[] = { "zlib", "none", NULL };
@@ -491,20 +498,10 @@ void replay_configure(QemuOpts *opts)
     ReplayFileOptions options = { };
     const char *filename;
     Error *err = NULL;
-    Location loc;
-    int rr;
+    int rr = replay_opt_choice(opts, "rr", rr_names, -1);
 
-    if (!opts) {
-        return;
-    }
-
-    loc_push_none(&loc);
-    qemu_opts_loc_restore(opts);
-
-    rr = replay_opt_choice(opts, "rr", rr_names, -1);
     if (rr < 0) {
         replay_require_rr(opts);
-        loc_pop(&loc);
         return;
     }
 
@@ -525,10 +522,10 @@ void replay_configure(QemuOpts *opts)
 
     core.filename = g_strdup(filename);
     replay_snapshot = g_strdup(qemu_opt_get(opts, "rrsnapshot"));
-    replay_vmstate_register();
+    replay_snapshot_register();
 
     replay_mode = rr == 0 ? REPLAY_MODE_RECORD : REPLAY_MODE_PLAY;
-    replay_mutex_init();
+    replay_mutex_create();
     if (!replay_file_open(filename, &options, &err)) {
         replay_mode = REPLAY_MODE_NONE;
         error_report_err(err);
@@ -539,7 +536,18 @@ void replay_configure(QemuOpts *opts)
     /* Before all others: these let packets and bytes into the guest. */
     qemu_add_vm_change_state_handler_prio(replay_vm_state_change, NULL,
                                           INT_MIN);
-    loc_pop(&loc);
+}
+
+void replay_configure(QemuOpts *opts)
+{
+    Location loc;
+
+    if (opts) {
+        loc_push_none(&loc);
+        qemu_opts_loc_restore(opts);
+        replay_configure_opts(opts);
+        loc_pop(&loc);
+    }
 }
 
 void replay_start(void)
@@ -573,7 +581,7 @@ void replay_finish(void)
         return;
     }
     replay_close();
-    replay_finish_events();
+    replay_disable_events();
     replay_net_finish();
     replay_mode = REPLAY_MODE_NONE;
 
@@ -594,7 +602,7 @@ void replay_add_blocker(Error *reason)
     core.blockers = g_slist_prepend(core.blockers, reason);
 }
 
-const char *replay_get_filename(void)
+const char *replay_filename(void)
 {
     return core.filename;
 }

@@ -27,8 +27,8 @@
  * error message with its remedy.
  */
 
-#ifndef REPLAY_H
-#define REPLAY_H
+#ifndef SYSEMU_REPLAY_H
+#define SYSEMU_REPLAY_H
 
 #include "qapi/qapi-types-misc.h"
 #include "qapi/qapi-types-qom.h"
@@ -38,15 +38,14 @@
 #include "block/aio.h"
 
 /* Clocks whose values are recorded each time they are read, in ns. */
-enum ReplayClockKind {
+typedef enum ReplayClockKind {
     REPLAY_CLOCK_HOST,          /* QEMU_CLOCK_HOST */
     REPLAY_CLOCK_VIRTUAL_RT,    /* QEMU_CLOCK_VIRTUAL_RT */
     REPLAY_CLOCK_COUNT
-};
-typedef enum ReplayClockKind ReplayClockKind;
+} ReplayClockKind;
 
 /* Places at which main loop and vCPU are brought into the recorded order. */
-enum ReplayCheckpoint {
+typedef enum ReplayCheckpoint {
     CHECKPOINT_CLOCK_WARP_START,
     CHECKPOINT_CLOCK_WARP_ACCOUNT,
     CHECKPOINT_RESET_REQUESTED,
@@ -57,11 +56,10 @@ enum ReplayCheckpoint {
     CHECKPOINT_INIT,
     CHECKPOINT_RESET,
     CHECKPOINT_COUNT
-};
-typedef enum ReplayCheckpoint ReplayCheckpoint;
+} ReplayCheckpoint;
 
 /* An adapter: one filter-replay on one netdev.  Opaque. */
-typedef struct ReplayNetState ReplayNetState;
+typedef struct ReplayAdapter ReplayAdapter;
 
 /*
  * Set once by replay_configure() before any thread starts, back to
@@ -122,9 +120,6 @@ int replay_exit_status(int status);
  * Context: start-up, before replay_start().
  */
 void replay_add_blocker(Error *reason);
-
-/* Returns: the rrfile= option, borrowed; NULL when nothing is recorded. */
-const char *replay_get_filename(void);
 
 /**
  * replay_main_loop_timeout: how long the main loop may sleep
@@ -463,9 +458,9 @@ void replay_char_read_all_save_buf(uint8_t *buf, int offset);
 /* --- Network ----------------------------------------------------------- */
 
 /**
- * replay_register_net: make an adapter of a filter's netdev
+ * replay_net_register: make an adapter of a filter's netdev
  * @nfs: a filter that is complete up to its place in the netdev's list;
- *       borrowed until replay_unregister_net()
+ *       borrowed until replay_net_unregister()
  * @verify: what to record; in a replay, OFF compares nothing
  * @errp: set when the virtual machine has already run, or when there are
  *        too many adapters or the netdev's id is too long to be recorded
@@ -475,23 +470,23 @@ void replay_char_read_all_save_buf(uint8_t *buf, int offset);
  * Context: main loop, BQL.
  * Returns: the adapter, owned by the replay subsystem; NULL with @errp set.
  */
-ReplayNetState *replay_register_net(NetFilterState *nfs,
-                                    FilterReplayVerify verify, Error **errp);
+ReplayAdapter *replay_net_register(NetFilterState *nfs,
+                                   FilterReplayVerify verify, Error **errp);
 
 /**
- * replay_unregister_net: its filter goes away
- * @rns: an adapter, or NULL
+ * replay_net_unregister: its filter goes away
+ * @adapter: an adapter, or NULL
  *
  * Packets that are queued for it are dropped unrecorded; in a replay, a
  * packet of the recording that is for it is an error that names it.
  *
  * Context: main loop, BQL.
  */
-void replay_unregister_net(ReplayNetState *rns);
+void replay_net_unregister(ReplayAdapter *adapter);
 
 /**
- * replay_net_packet_event: a packet has come from outside
- * @rns: the adapter, borrowed
+ * replay_net_arrived: a packet has come from outside
+ * @adapter: the adapter, borrowed
  * @flags: QEMU_NET_PACKET_FLAG_*
  * @iov: the packet, borrowed; copied once
  * @iovcnt: entries of @iov
@@ -504,13 +499,12 @@ void replay_unregister_net(ReplayNetState *rns);
  *
  * Context: locked, with the BQL; record only.
  */
-void replay_net_packet_event(ReplayNetState *rns, unsigned flags,
-                             const struct iovec *iov, int iovcnt,
-                             size_t len_bytes);
+void replay_net_arrived(ReplayAdapter *adapter, unsigned flags,
+                        const struct iovec *iov, int iovcnt, size_t len_bytes);
 
 /**
  * replay_net_sent: the guest has sent a packet
- * @rns: the adapter, borrowed
+ * @adapter: the adapter, borrowed
  * @iov: the packet, borrowed
  * @iovcnt: entries of @iov
  * @len_bytes: its length, as iov_size() gives it
@@ -522,8 +516,8 @@ void replay_net_packet_event(ReplayNetState *rns, unsigned flags,
  * Context: locked, with the BQL; a packet that comes otherwise, or before
  * events are enabled, is counted as unverified.
  */
-void replay_net_sent(ReplayNetState *rns, const struct iovec *iov, int iovcnt,
-                     size_t len_bytes);
+void replay_net_sent(ReplayAdapter *adapter, const struct iovec *iov,
+                     int iovcnt, size_t len_bytes);
 
 /**
  * replay_net_name: what a recording calls a netdev
@@ -563,8 +557,8 @@ typedef struct ReplayNetCounters {
     uint64_t unsent_dropped;    /* of the guest, the netdev's queue was full */
 } ReplayNetCounters;
 
-/* Returns: @rns's counters, for the filter to change its own and to show. */
-ReplayNetCounters *replay_net_counters(ReplayNetState *rns);
+/* Returns: its counters, for the filter to change its own and to show. */
+ReplayNetCounters *replay_net_counters(ReplayAdapter *adapter);
 
 /* Returns: whether the virtual machine has run, so that adapters are fixed. */
 bool replay_net_fixed(void);

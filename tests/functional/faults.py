@@ -274,6 +274,25 @@ FROM_NETWORK = assembled('''
         ef              ; out dx, ax    power off
         f4              ; hlt
     ''')
+# The same, but it does not halt.
+TALKS_ON = assembled('''
+        31c0            ; xor ax, ax
+        8ed8            ; mov ds, ax
+        be217c          ; mov si, 0x7c21
+        ac              ; lodsb
+        84c0            ; test al, al
+        7406            ; jz to mov dx, 0x604
+        baf803          ; mov dx, 0x3f8
+        ee              ; out dx, al
+        ebf5            ; jmp to lodsb
+        ba0406          ; mov dx, 0x604
+        b80020          ; mov ax, 0x2000
+        ef              ; out dx, ax    power off
+        baf803          ; mov dx, 0x3f8
+        b02e            ; mov al, '.'
+        ee              ; out dx, al
+        ebfd            ; jmp to out dx, al
+    ''')
 FROM_DISK_TEXT = b'guest: from disk\r\n\0'
 FROM_NETWORK_TEXT = b'guest: done\r\n\0'
 SECTOR_BYTES = 512
@@ -284,8 +303,8 @@ TFTP_BYTES = 3000
 class Firmware:
     """A machine without an operating system, over in a second: its boot
     sector reads the disk, loops as often as a random number and a clock tell,
-    prints what it has read, and boots from the network.  What that loads
-    prints another line and powers off.
+    prints what it has read, and boots from the network.  What that loads, the
+    @program, prints another line and powers off.
 
     @place: a directory for disk and file server
     @verify: of the adapter n0; n1 has no traffic
@@ -296,6 +315,7 @@ class Firmware:
     memory_mib: int = 32
     cpu: str = 'qemu64,+rdrand'
     text: bytes = FROM_DISK_TEXT
+    program: bytes = FROM_NETWORK
 
     def write_files(self):
         disk = BOOT_SECTOR.ljust(SECTOR_BYTES - 2, b'\0') + b'\x55\xaa' + \
@@ -305,7 +325,7 @@ class Firmware:
         served = os.path.join(self.place, 'tftp')
         os.makedirs(served, exist_ok=True)
         with open(os.path.join(served, 'program'), 'wb') as file:
-            file.write((FROM_NETWORK + FROM_NETWORK_TEXT)
+            file.write((self.program + FROM_NETWORK_TEXT)
                        .ljust(TFTP_BYTES, b'\0'))
 
     def arguments(self):

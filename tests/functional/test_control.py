@@ -24,7 +24,6 @@ import faults
 from gdb import Gdb
 
 FILE = rr.Payload(1_000_000)
-REBINDS = 15
 
 
 # --- links ------------------------------------------------------------------
@@ -322,36 +321,6 @@ def typed(test):
         rr.check(line in replayed.console(), f'no {line!r}')
 
 
-# --- drivers ----------------------------------------------------------------
-
-def rebinds(test, model, options):
-    """The driver resets its NIC while packets are on their way out: what the
-    NIC has put off is cancelled, timers and bottom halves.
-    """
-    machine = rr.Machine(
-        nics=(rr.Nic(model, device_options=options),),
-        steps=(f'rebind,eth0,10.0.2.15/24,10.0.2.2,{REBINDS}', 'dhcp,eth0',
-               'ping,10.0.2.2,2'))
-    recorded, replayed = test.record(machine), test.replay(machine)
-    test.compare(recorded, replayed)
-    rr.check(recorded.console().count(b'rebind: eth0') == REBINDS,
-             f'it was rebound not {REBINDS} times')
-
-
-def register_rebinds():
-    for name, model, options in (('virtio-net', 'virtio-net-pci', ''),
-                                 ('virtio-net-timer', 'virtio-net-pci',
-                                  'tx=timer'),
-                                 ('vmxnet3', 'vmxnet3', '')):
-        def run(test, model=model, options=options):
-            rebinds(test, model, options)
-        run.__doc__ = rebinds.__doc__
-        rr.scenario(f'rebind/{name}/replays-identically')(run)
-
-
-register_rebinds()
-
-
 # --- exit status ------------------------------------------------------------
 
 def exits(test, status, step, *extra):
@@ -381,3 +350,16 @@ def register_exits():
 
 
 register_exits()
+
+
+@rr.scenario('exit/guest-goes-on/replays-identically')
+def goes_on(test):
+    """A guest that has powered off goes on until QEMU has stopped it, and
+    writes meanwhile.  Each replay stops it where the recorder did.
+    """
+    machine = faults.Firmware(test.place, program=faults.TALKS_ON)
+    recorded = test.record(machine)
+    rr.check(recorded.console().endswith(b'..'), 'it was stopped at once')
+    for number in range(3):
+        replayed = test.replay(machine, name=f'replay-{number}')
+        rr.check_identical(recorded, replayed)

@@ -1465,11 +1465,14 @@ static void test_link(const void *opaque)
         vm_wait_counter(vm, "f0", "pending", 1);
         vm_command(vm, "{ 'execute': 'cont' }");
         vm_wait_counter(vm, "f0", "received-packets", 5 * i + 4);
-        set_link(vm, true);
-        /* What comes from now on arrives. */
-        exchange(0, FRAME_MIN_BYTES, COMMAND_NONE);
+        /* What comes once it is plugged in arrives, behind that. */
         vm_command(vm, "{ 'execute': 'stop' }");
+        set_link(vm, true);
+        frame_make(frame, sizeof(frame), COMMAND_NONE);
+        peer_send(0, frame, sizeof(frame));
+        vm_wait_counter(vm, "f0", "pending", 1);
         vm_command(vm, "{ 'execute': 'cont' }");
+        expect_echo(0, frame, sizeof(frame));
     }
     vm_refuses(vm, "not found", "{ 'execute': 'set_link', 'arguments': "
                "{ 'name': 'n7', 'up': false } }");

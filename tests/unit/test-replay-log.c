@@ -1671,27 +1671,30 @@ typedef struct Apart {
     size_t events_bytes;
     size_t packets_bytes;
     int raw_excess;             /* what the raw length is too large by */
-    const char *part;           /* of the message; NULL: it is good */
+    unsigned good;              /* how many events are read */
+    const char *part;           /* of the message; NULL: all are good */
 } Apart;
 
 #define APART(bytes) .events = (bytes), .events_bytes = sizeof(bytes) - 1
 
 static const Apart aparts[] = {
-    { "right", APART(APART_EVENTS), .packets_bytes = 200 },
+    { "right", APART(APART_EVENTS), .packets_bytes = 200, .good = 3 },
     { "packet-too-short", APART(APART_EVENTS), .packets_bytes = 199,
-      .part = "do not fit" },
-    { "packet-missing", APART(APART_EVENTS), .part = "do not fit" },
+      .good = 1, .part = "beyond the end of its chunk" },
+    { "packet-missing", APART(APART_EVENTS),
+      .good = 1, .part = "beyond the end of its chunk" },
     { "packet-too-many", APART(APART_EVENTS), .packets_bytes = 400,
-      .part = "do not fit" },
-    { "no-event", APART(""), .packets_bytes = 200, .part = "do not fit" },
+      .good = 3, .part = "belongs to no event" },
+    { "no-event", APART(""), .packets_bytes = 200,
+      .part = "belongs to no event" },
     { "event-cut", APART("\x01\x16\0\0\xc8"), .packets_bytes = 200,
-      .part = "do not fit" },
+      .good = 1, .part = "has a number" },
     { "event-unknown", APART("\x01\xff"), .packets_bytes = 200,
-      .part = "do not fit" },
+      .good = 1, .part = "not known here" },
     { "small-packet", APART("\x01\x16\0\0\x7f"), .packets_bytes = 127,
-      .part = "do not fit" },
+      .good = 1, .part = "beyond the end of its chunk" },
     { "other-bytes", APART("\x14\0\xc8\x01"), .packets_bytes = 200,
-      .part = "do not fit" },
+      .part = "beyond the end of its chunk" },
     { "raw-too-long", APART(APART_EVENTS), .packets_bytes = 200,
       .raw_excess = 1, .part = "does not inflate" },
     { "raw-too-short", APART(APART_EVENTS), .packets_bytes = 200,
@@ -1717,7 +1720,7 @@ static void test_apart(gconstpointer opaque)
     forge_begin(f);
     forge_chunk(f, &c);
     check_bytes(f->data, f->len, t->part ? REPLAY_LOG_DAMAGED : REPLAY_LOG_CUT,
-                t->part ? 0 : 3, t->part ?: "is cut");
+                t->good, t->part ?: "is cut");
 }
 
 /* Random packets hide nothing: what stands between them is deflated. */
