@@ -211,23 +211,26 @@ static ReplayEvent *replay_dequeue_event(void)
     return ev;
 }
 
-/* Record: put and run what has been queued, and what this queues. */
+/*
+ * Record: put and run what has been queued, and what this queues.  If that is
+ * nothing there is nothing to say: not even how far the guest is.
+ */
 static void replay_save_events(void)
 {
     ReplayEvent *ev;
 
-    if (QTAILQ_EMPTY(&queue)) {
-        /* Nothing to say: not even how far the guest is. */
-        return;
-    }
-    replay_catch_up();
-    while ((ev = replay_dequeue_event())) {
-        if (replay_event_ops(ev->kind)->save(ev)) {
-            replay_run_event(ev);
-        } else {
-            g_free(ev);
+    do {
+        while ((ev = replay_dequeue_event())) {
+            replay_catch_up();
+            if (replay_event_ops(ev->kind)->save(ev)) {
+                replay_run_event(ev);
+            } else {
+                g_free(ev);
+            }
         }
-    }
+        /* A link that goes up does so before what came since then. */
+        replay_net_save_waiting();
+    } while (!QTAILQ_EMPTY(&queue));
 }
 
 /* Replay: run the events that stand here in the recording. */

@@ -334,6 +334,23 @@ void replay_net_begin(const ReplayLogDescription *recorded,
 /* The recording has ended: adapters have no numbers any more. */
 void replay_net_finish(void);
 
+/**
+ * replay_net_save_waiting: put the packets that NICs have room for, and hand
+ * them over
+ *
+ * Context: vCPU thread, between two runs of guest code; replay mutex and BQL.
+ */
+void replay_net_save_waiting(void);
+
+/**
+ * replay_net_poll: wake who can take, or bring, packets again
+ * @timeout_ns: how long the main loop would sleep; -1 for ever
+ *
+ * Context: main loop, before it polls; replay mutex and BQL.
+ * Returns: how long it may sleep.
+ */
+int64_t replay_net_poll(int64_t timeout_ns);
+
 /* Returns: what query-replay says of the adapters; owned. */
 ReplayAdapterInfoList *replay_net_query(void);
 

@@ -10,12 +10,15 @@
  * a replay looks its own adapters up by these names, after the descriptions
  * were found to be equal.  So the order of options or commands means nothing.
  *
- *   record   filter -> arrived (bounded queue) -> save -> run
+ *   record   filter -> arrived (bounded queue) -> the NIC is ready -> run
  *   replay                              recording -> load -> run
  *   run      next filter -> NIC model
  *
- * A packet that does not fit into the queue is dropped before it is recorded,
- * so that a drop is the same in a replay: the packet never was.
+ * What comes waits, unrecorded, until the NIC can take it, and so does the
+ * netdev, if it can, before too much waits: as without a recorder, a flood is
+ * left to the kernel, and what is recorded reaches the guest.  A packet that
+ * does not fit into the queue is dropped before it is recorded, so that a drop
+ * is the same in a replay: the packet never was.
  */
 
 #include "qemu/osdep.h"
@@ -25,6 +28,7 @@
 #include "net/net.h"
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
+#include "qemu/main-loop.h"
 #include "sysemu/cpu-timers.h"
 #include "sysemu/replay.h"
 #include "trace.h"
@@ -37,6 +41,19 @@ QEMU_BUILD_BUG_ON(REPLAY_NET_PACKET_MAX_BYTES > REPLAY_LOG_DATA_MAX_BYTES);
 #define ADAPTER_KEY     "adapter."
 #define INFO_KEY        "info." ADAPTER_KEY
 
+/*
+ * A netdev that can wait does so when this much waits for its NIC, and goes on
+ * when half of it does.
+ */
+#define HOLD_PACKETS    256
+#define HOLD_BYTES      (1024 * 1024)
+
+/*
+ * A NIC that gets ready wakes the main loop, but not if that was a reset, or
+ * its link: look so often.
+ */
+#define LOOK_NS         (10 * SCALE_MS)
+
 struct ReplayAdapter {
     char *netdev_id;                    /* of replay_net_name() */
     FilterReplayVerify verify;         /* as its filter says */
@@ -47,8 +64,12 @@ struct ReplayAdapter {
     /* BQL */
     NetFilterState *nf;             /* borrowed; NULL once it is gone */
 
+    /* Record: wait for the NIC, counters.pending of them, owned.  BQL */
+    QTAILQ_HEAD(, ReplayEvent) waiting;
+    size_t waiting_bytes;
+    NetPacketSent *held_cb;         /* lets the netdev go on; NULL if it does */
+
     /* Replay mutex */
-    size_t pending_bytes;
     ReplayNetCounters counters;
 };
 
@@ -64,6 +85,8 @@ typedef struct ReplayNetPacket {
 static struct {
     GPtrArray *adapters;            /* of ReplayAdapter, owned */
     GPtrArray *by_id_in_log;        /* once fixed: of adapters, borrowed */
+    unsigned waiting;               /* packets, of all adapters */
+    unsigned held;                  /* adapters whose netdev waits */
 } net;
 
 /* --- Adapters ---------------------------------------------------------- */
@@ -86,6 +109,7 @@ static ReplayAdapter *replay_net_new_adapter(const char *name)
     }
     s->netdev_id = g_strdup(name);
     s->id_in_log = UINT_MAX;
+    QTAILQ_INIT(&s->waiting);
     g_ptr_array_add(net.adapters, s);
     return s;
 }
@@ -133,14 +157,34 @@ ReplayAdapter *replay_net_register(NetFilterState *nfs,
     return s;
 }
 
+/* Returns: the first packet that waits, which is no longer in the queue. */
+static ReplayNetPacket *replay_net_next(ReplayAdapter *s)
+{
+    ReplayEvent *ev = QTAILQ_FIRST(&s->waiting);
+    ReplayNetPacket *p = container_of(ev, ReplayNetPacket, ev);
+
+    QTAILQ_REMOVE(&s->waiting, ev, node);
+    s->waiting_bytes -= p->len_bytes;
+    s->counters.pending--;
+    net.waiting--;
+    return p;
+}
+
 void replay_net_unregister(ReplayAdapter *s)
 {
     if (!s) {
         return;
     }
+    while (!QTAILQ_EMPTY(&s->waiting)) {
+        g_free(replay_net_next(s));
+    }
+    if (s->held_cb) {
+        s->held_cb = NULL;
+        net.held--;
+    }
     s->nf = NULL;
-    if (!net.by_id_in_log && !s->counters.pending) {
-        /* Neither an event nor the recording knows it. */
+    if (!net.by_id_in_log) {
+        /* The recording does not know it. */
         g_ptr_array_remove(net.adapters, s);
     }
 }
@@ -321,6 +365,31 @@ static void replay_net_drop(ReplayAdapter *s, size_t len_bytes,
                      s->netdev_id, why);
 }
 
+/* Hands a packet to the NIC, by way of the filters behind this one. */
+static void replay_net_deliver(ReplayNetPacket *p)
+{
+    ReplayAdapter *s = p->adapter;
+    struct iovec iov = { .iov_base = p->data, .iov_len = p->len_bytes };
+
+    s->counters.received_packets++;
+    s->counters.received_bytes += p->len_bytes;
+    trace_replay_net_inject(s->netdev_id, replay_now.icount, p->len_bytes);
+    qemu_netfilter_pass_to_next(s->nf->netdev, p->flags, &iov, 1, s->nf);
+}
+
+/* Returns: a packet whose data is still to be filled in, owned. */
+static ReplayNetPacket *replay_net_new_packet(ReplayAdapter *s, uint32_t flags,
+                                              size_t len_bytes)
+{
+    ReplayNetPacket *p = g_malloc(sizeof(*p) + len_bytes);
+
+    p->ev.kind = REPLAY_EV_ASYNC_NET;
+    p->adapter = s;
+    p->flags = flags;
+    p->len_bytes = len_bytes;
+    return p;
+}
+
 void replay_net_arrived(ReplayAdapter *s, unsigned flags,
                         const struct iovec *iov, int iovcnt, size_t len_bytes)
 {
@@ -331,43 +400,121 @@ void replay_net_arrived(ReplayAdapter *s, unsigned flags,
         return;
     }
     if (s->counters.pending >= REPLAY_NET_QUEUE_MAX_PACKETS
-        || s->pending_bytes + len_bytes > REPLAY_NET_QUEUE_MAX_BYTES) {
+        || s->waiting_bytes + len_bytes > REPLAY_NET_QUEUE_MAX_BYTES) {
         replay_net_drop(s, len_bytes, "the guest does not take its packets, "
                         "and the queue is full");
         return;
     }
 
-    p = g_malloc(sizeof(*p) + len_bytes);
-    p->ev.kind = REPLAY_EV_ASYNC_NET;
-    p->adapter = s;
-    p->flags = flags;
-    p->len_bytes = len_bytes;
+    p = replay_net_new_packet(s, flags, len_bytes);
     iov_to_buf(iov, iovcnt, 0, p->data, len_bytes);
-
+    if (!replay_events_enabled()) {
+        replay_net_deliver(p);
+        g_free(p);
+        return;
+    }
+    if (QTAILQ_EMPTY(&s->waiting)) {
+        /* For those behind it, it is on its way already. */
+        replay_wake_vcpu();
+    }
+    QTAILQ_INSERT_TAIL(&s->waiting, &p->ev, node);
+    s->waiting_bytes += len_bytes;
     s->counters.pending++;
-    s->pending_bytes += len_bytes;
-    replay_queue_event(&p->ev);
+    net.waiting++;
 }
 
-static void replay_net_account(ReplayNetPacket *p)
+/*
+ * One packet may wait in the NIC's own queue.  What else is put there comes to
+ * a NIC that has room for the first of them, and loses the others.
+ */
+static bool replay_net_is_ready(const ReplayAdapter *s)
 {
-    p->adapter->counters.pending--;
-    p->adapter->pending_bytes -= p->len_bytes;
+    NetClientState *nc = s->nf->netdev;
+
+    return qemu_can_send_packet(nc)
+           && !(nc->peer && qemu_net_queue_count(nc->peer->incoming_queue));
 }
 
-static bool replay_net_save(const ReplayEvent *ev)
+static bool replay_net_is_crowded(const ReplayAdapter *s, unsigned divisor)
 {
-    ReplayNetPacket *p = container_of(ev, ReplayNetPacket, ev);
-    const uint64_t num[] = { p->adapter->id_in_log, p->flags };
+    return s->counters.pending >= HOLD_PACKETS / divisor
+           || s->waiting_bytes >= HOLD_BYTES / divisor;
+}
 
-    if (!p->adapter->nf) {
-        replay_net_account(p);
+void replay_net_save_waiting(void)
+{
+    guint i;
+
+    if (!net.waiting) {
+        return;
+    }
+    for (i = 0; i < net.adapters->len; i++) {
+        ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
+
+        while (!QTAILQ_EMPTY(&s->waiting) && replay_net_is_ready(s)) {
+            g_autofree ReplayNetPacket *p = replay_net_next(s);
+
+            replay_catch_up();
+            trace_replay_net_save(s->netdev_id, replay_now.icount,
+                                  p->len_bytes);
+            replay_put(REPLAY_EV_ASYNC_NET,
+                       (const uint64_t []) { s->id_in_log, p->flags },
+                       p->data, p->len_bytes);
+            replay_net_deliver(p);
+        }
+        if (s->held_cb && !replay_net_is_crowded(s, 2)) {
+            qemu_notify_event();
+        }
+    }
+}
+
+bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb)
+{
+    guint i;
+
+    if (replay_mode != REPLAY_MODE_RECORD || !sent_cb || !net.waiting
+        || !replay_machine_is_live()) {
         return false;
     }
-    trace_replay_net_save(p->adapter->netdev_id, replay_now.icount,
-                          p->len_bytes);
-    replay_put(REPLAY_EV_ASYNC_NET, num, p->data, p->len_bytes);
-    return true;
+    for (i = 0; i < net.adapters->len; i++) {
+        ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
+
+        if (s->nf && s->nf->netdev == sender) {
+            if (!replay_net_is_crowded(s, 1)) {
+                return false;
+            }
+            net.held += !s->held_cb;
+            s->held_cb = sent_cb;
+            return true;
+        }
+    }
+    return false;
+}
+
+int64_t replay_net_poll(int64_t timeout_ns)
+{
+    guint i;
+
+    if (!net.waiting && !net.held) {
+        return timeout_ns;
+    }
+    for (i = 0; i < net.adapters->len; i++) {
+        ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
+
+        if (!QTAILQ_EMPTY(&s->waiting) && replay_net_is_ready(s)) {
+            replay_wake_vcpu();
+        }
+        if (s->held_cb && !replay_net_is_crowded(s, 2)) {
+            NetPacketSent *sent_cb = s->held_cb;
+
+            s->held_cb = NULL;
+            net.held--;
+            /* The length of the packet; nobody has a use for it. */
+            sent_cb(s->nf->netdev, 1);
+        }
+    }
+    return (net.waiting || net.held) && replay_machine_is_live()
+           ? qemu_soonest_timeout(timeout_ns, LOOK_NS) : timeout_ns;
 }
 
 static ReplayEvent *replay_net_load(const ReplayLogEvent *logged, Error **errp)
@@ -399,36 +546,20 @@ static ReplayEvent *replay_net_load(const ReplayLogEvent *logged, Error **errp)
         return NULL;
     }
 
-    p = g_malloc(sizeof(*p) + logged->len_bytes);
-    p->ev.kind = REPLAY_EV_ASYNC_NET;
-    p->adapter = s;
-    p->flags = flags;
-    p->len_bytes = logged->len_bytes;
+    p = replay_net_new_packet(s, flags, logged->len_bytes);
     memcpy(p->data, logged->data, logged->len_bytes);
-    s->counters.pending++;
-    s->pending_bytes += p->len_bytes;
     return &p->ev;
 }
 
 static void replay_net_run(ReplayEvent *ev)
 {
     g_autofree ReplayNetPacket *p = container_of(ev, ReplayNetPacket, ev);
-    ReplayAdapter *s = p->adapter;
-    struct iovec iov = { .iov_base = p->data, .iov_len = p->len_bytes };
 
-    replay_net_account(p);
-    if (!s->nf) {
-        return;
-    }
-    s->counters.received_packets++;
-    s->counters.received_bytes += p->len_bytes;
-    trace_replay_net_inject(s->netdev_id, replay_now.icount,
-                            p->len_bytes);
-    qemu_netfilter_pass_to_next(s->nf->netdev, p->flags, &iov, 1, s->nf);
+    replay_net_deliver(p);
 }
 
+/* While recording, packets are not in the queue of events: see above. */
 const ReplayEventOps replay_net_ops = {
-    .save = replay_net_save,
     .load = replay_net_load,
     .run = replay_net_run,
 };

@@ -165,6 +165,7 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
     uint8_t kind;
     bool vcpu_idle;
 
+    timeout_ns = replay_net_poll(timeout_ns);
     if (replay_is_stopped() && timeout_ns >= 0) {
         /* A timer that has expired, and waits for the machine to go on. */
         return MAX(timeout_ns, STOPPED_MIN_NS);

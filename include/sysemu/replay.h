@@ -36,6 +36,7 @@
 #include "qapi/qapi-types-replay.h"
 #include "qapi/qapi-types-ui.h"
 #include "block/aio.h"
+#include "net/queue.h"
 
 /* Clocks whose values are recorded each time they are read, in ns. */
 typedef enum ReplayClockKind {
@@ -562,6 +563,21 @@ ReplayNetCounters *replay_net_counters(ReplayAdapter *adapter);
 
 /* Returns: whether the virtual machine has run, so that adapters are fixed. */
 bool replay_net_fixed(void);
+
+/**
+ * replay_net_holds_sender: must a netdev wait that a filter took a packet from?
+ * @sender: the netdev
+ * @sent_cb: tells it to go on; NULL if it cannot wait
+ *
+ * A NIC that has no room lets its netdev wait, which then reads nothing, and
+ * leaves it to the kernel what becomes of a flood.  A recorder takes all that
+ * comes; so this says it for the NIC, when much waits.  @sent_cb is called when
+ * half of that has gone.  It touches only what is outside: nothing is recorded.
+ *
+ * Context: BQL.
+ * Returns: whether the netdev is to wait for @sent_cb.
+ */
+bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb);
 
 /**
  * replay_net_attach: a NIC is being put on a netdev
