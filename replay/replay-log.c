@@ -11,16 +11,18 @@
  * REPLAY_LOG_CHUNK_BYTES, or when the caller flushes, it becomes a chunk: it
  * is deflated if that is worth it, or what stands between its packets is; it
  * gets its header (for which the buffer has headroom) and goes out in one
- * write().  So the file always ends with a whole chunk, or with one that a
- * kill cut, which the reader recognises by its length.  While the file takes
- * nothing - there is no description yet, or a write failed - finished chunks
- * wait in a list, in order.  A failed write is undone by truncating to the end
- * of the last whole chunk.
+ * write(), by a thread of its own, so that the guest need not wait for it: one
+ * chunk at a time, and what became of it is asked for before the next, and when
+ * the caller flushes.  So the file always ends with a whole chunk, or with one
+ * that a kill cut, which the reader recognises by its length.  While the file
+ * takes nothing - there is no description yet, or a write failed - finished
+ * chunks wait in a list, in order.  A failed write is undone by truncating to
+ * the end of the last whole chunk.
  *
  *               event            chunk full        described and no error
- *   caller ------------> buffer ------------> out ------------------> file
- *                                              |                       ^
- *                                              |  else         flush   |
+ *   caller ------------> buffer ------------> out ------> job ------> file
+ *                                              |           | failed    ^
+ *                                              |  else     v   flush   |
  *                                              +-----> pending --------+
  *
  * Reader: takes one chunk at a time into memory, and believes nothing: first
@@ -43,6 +45,8 @@
 #include "qemu/bswap.h"
 #include "qemu/crc32c.h"
 #include "qemu/cutils.h"
+#include "qemu/lockable.h"
+#include "qemu/thread.h"
 #include "replay-log.h"
 
 #ifdef _WIN32
@@ -955,6 +959,23 @@ struct ReplayLogWriter {
     unsigned z_skip;            /* chunks that are not tried */
     unsigned z_skip_next;       /* how many to skip after the next failure */
 
+    /*
+     * The chunk that the thread is writing.  While @busy, that has it; else the
+     * caller, as everything else here.
+     */
+    struct {
+        bool has_thread;
+        QemuThread thread;
+        QemuMutex lock;         /* of busy and quit */
+        QemuCond changed;       /* one of these */
+        bool busy;
+        bool quit;
+        uint8_t *chunk;         /* a buffer like @buf, owned */
+        size_t len_bytes;       /* 0: what became of it is known */
+        ReplayLogChunk header;
+        int error;              /* errno, or 0 */
+    } job;
+
     /* the file */
     uint64_t file_bytes;        /* of whole chunks (and the header) in it */
     uint64_t described_bytes;   /* of header and description; 0: not yet */
@@ -972,10 +993,102 @@ struct ReplayLogWriter {
     ReplayLogEnd end;
 };
 
+/* Returns: 0, or errno; then any part of it may be in the file. */
+static int replay_log_write_all(int fd, const uint8_t *p, size_t len)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t n = write(fd, p + done, len - done);
+
+        if (n > 0) {
+            done += n;
+        } else if (n == 0 || errno != EINTR) {
+            return n ? errno : ENOSPC;
+        }
+    }
+    return 0;
+}
+
+static void *replay_log_job_thread(void *opaque)
+{
+    ReplayLogWriter *w = opaque;
+
+    qemu_mutex_lock(&w->job.lock);
+    while (true) {
+        while (!w->job.busy && !w->job.quit) {
+            qemu_cond_wait(&w->job.changed, &w->job.lock);
+        }
+        if (!w->job.busy) {
+            break;
+        }
+        qemu_mutex_unlock(&w->job.lock);
+        replay_log_chunk_save(w->job.chunk, &w->job.header);
+        w->job.error = replay_log_write_all(w->fd, w->job.chunk,
+                                            w->job.len_bytes);
+        qemu_mutex_lock(&w->job.lock);
+        w->job.busy = false;
+        qemu_cond_signal(&w->job.changed);
+    }
+    qemu_mutex_unlock(&w->job.lock);
+    return NULL;
+}
+
+/* Has @*chunk written; the caller gets another buffer for it. */
+static void replay_log_job_start(ReplayLogWriter *w, uint8_t **chunk,
+                                 const ReplayLogChunk *header)
+{
+    uint8_t *other = w->job.chunk;
+
+    if (!w->job.has_thread) {
+        w->job.has_thread = true;
+        qemu_mutex_init(&w->job.lock);
+        qemu_cond_init(&w->job.changed);
+        qemu_thread_create(&w->job.thread, "replay-log", replay_log_job_thread,
+                           w, QEMU_THREAD_JOINABLE);
+        other = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
+    }
+    w->job.chunk = *chunk;
+    w->job.len_bytes = REPLAY_LOG_CHUNK_HDR_BYTES + header->stored_bytes;
+    w->job.header = *header;
+    *chunk = other;
+    WITH_QEMU_LOCK_GUARD(&w->job.lock) {
+        w->job.busy = true;
+        qemu_cond_signal(&w->job.changed);
+    }
+}
+
+/* Waits until the thread has nothing to do. */
+static void replay_log_job_idle(ReplayLogWriter *w)
+{
+    if (w->job.has_thread) {
+        QEMU_LOCK_GUARD(&w->job.lock);
+        while (w->job.busy) {
+            qemu_cond_wait(&w->job.changed, &w->job.lock);
+        }
+    }
+}
+
+static void replay_log_job_finish(ReplayLogWriter *w)
+{
+    if (w->job.has_thread) {
+        replay_log_job_idle(w);
+        WITH_QEMU_LOCK_GUARD(&w->job.lock) {
+            w->job.quit = true;
+            qemu_cond_signal(&w->job.changed);
+        }
+        qemu_thread_join(&w->job.thread);
+        qemu_cond_destroy(&w->job.changed);
+        qemu_mutex_destroy(&w->job.lock);
+        g_free(w->job.chunk);
+    }
+}
+
 static void replay_log_writer_free(ReplayLogWriter *w)
 {
     unsigned i;
 
+    replay_log_job_finish(w);
     if (w->fd >= 0) {
         close(w->fd);
     }
@@ -1122,33 +1235,34 @@ const QemuUUID *replay_log_writer_uuid(const ReplayLogWriter *w)
     return &w->uuid;
 }
 
+/*
+ * Counts what was written, or makes the file as it was.
+ * Returns: true; false with @w->error set.
+ */
+static bool replay_log_file_appended(ReplayLogWriter *w, size_t len, int error)
+{
+    w->error = error;
+    if (!error) {
+        w->file_bytes += len;
+        return true;
+    }
+    /*
+     * Should this fail too, the torn chunk stays until the retry writes over
+     * it; a reader takes it for a cut.
+     */
+    if (ftruncate(w->fd, w->file_bytes) < 0 ||
+        lseek(w->fd, w->file_bytes, SEEK_SET) < 0) {
+        lseek(w->fd, w->file_bytes, SEEK_SET);
+    }
+    return false;
+}
+
 /* Returns: true; false with @w->error set, and the file as it was. */
 static bool replay_log_file_append(ReplayLogWriter *w, const uint8_t *p,
                                    size_t len)
 {
-    size_t done = 0;
-
-    while (done < len) {
-        ssize_t n = write(w->fd, p + done, len - done);
-
-        if (n > 0) {
-            done += n;
-        } else if (n == 0 || errno != EINTR) {
-            w->error = n ? errno : ENOSPC;
-            /*
-             * Should this fail too, the torn chunk stays until the retry
-             * writes over it; a reader takes it for a cut.
-             */
-            if (ftruncate(w->fd, w->file_bytes) < 0 ||
-                lseek(w->fd, w->file_bytes, SEEK_SET) < 0) {
-                lseek(w->fd, w->file_bytes, SEEK_SET);
-            }
-            return false;
-        }
-    }
-    w->error = 0;
-    w->file_bytes += len;
-    return true;
+    return replay_log_file_appended(w, len,
+                                    replay_log_write_all(w->fd, p, len));
 }
 
 bool replay_log_writer_describe(ReplayLogWriter *w,
@@ -1189,11 +1303,37 @@ bool replay_log_writer_describe(ReplayLogWriter *w,
     return true;
 }
 
-/* Writes what waits.  Returns: true; false with @w->error set. */
-static bool replay_log_pending_drain(ReplayLogWriter *w)
+/* Lets a chunk wait behind others. */
+static void replay_log_pending_add(ReplayLogWriter *w, const uint8_t *chunk,
+                                   size_t len)
+{
+    ReplayLogPending *p = g_malloc(sizeof(*p) + len);
+
+    p->len_bytes = len;
+    memcpy(p->chunk, chunk, len);
+    g_queue_push_tail(&w->pending, p);
+    w->pending_bytes += len;
+}
+
+/*
+ * Waits for the chunk that is being written, and then writes those that wait.
+ * No chunk is given to the thread while others wait: this one is before them.
+ * Returns: true; false with @w->error set.
+ */
+static bool replay_log_file_drain(ReplayLogWriter *w)
 {
     ReplayLogPending *p;
 
+    if (w->job.len_bytes) {
+        size_t len = w->job.len_bytes;
+
+        replay_log_job_idle(w);
+        w->job.len_bytes = 0;
+        if (!replay_log_file_appended(w, len, w->job.error)) {
+            replay_log_pending_add(w, w->job.chunk, len);
+            return false;
+        }
+    }
     while ((p = g_queue_peek_head(&w->pending))) {
         if (!replay_log_file_append(w, p->chunk, p->len_bytes)) {
             return false;
@@ -1204,21 +1344,16 @@ static bool replay_log_pending_drain(ReplayLogWriter *w)
     return true;
 }
 
-/* Writes a whole chunk, or lets it wait behind others. */
-static void replay_log_chunk_put(ReplayLogWriter *w, const uint8_t *chunk,
-                                 size_t len)
+/* Has a whole chunk written, or lets it wait behind others. */
+static void replay_log_chunk_put(ReplayLogWriter *w, uint8_t **chunk)
 {
-    ReplayLogPending *p;
-
-    if (w->described_bytes && !w->error && replay_log_pending_drain(w) &&
-        replay_log_file_append(w, chunk, len)) {
+    if (w->described_bytes && !w->error && replay_log_file_drain(w)) {
+        replay_log_job_start(w, chunk, &w->chunk);
         return;
     }
-    p = g_malloc(sizeof(*p) + len);
-    p->len_bytes = len;
-    memcpy(p->chunk, chunk, len);
-    g_queue_push_tail(&w->pending, p);
-    w->pending_bytes += len;
+    replay_log_chunk_save(*chunk, &w->chunk);
+    replay_log_pending_add(w, *chunk, REPLAY_LOG_CHUNK_HDR_BYTES +
+                                      w->chunk.stored_bytes);
 }
 
 /*
@@ -1336,7 +1471,7 @@ static void replay_log_index_add(ReplayLogWriter *w)
 static void replay_log_chunk_close(ReplayLogWriter *w)
 {
     ReplayLogChunk *c = &w->chunk;
-    uint8_t *chunk = w->buf;
+    uint8_t **chunk = &w->buf;
     size_t deflated;
 
     if (!w->len_bytes) {
@@ -1355,12 +1490,10 @@ static void replay_log_chunk_close(ReplayLogWriter *w)
     }
     if (deflated) {
         c->stored_bytes = deflated;
-        chunk = w->zbuf;
+        chunk = &w->zbuf;
     }
-    replay_log_chunk_save(chunk, c);
     replay_log_index_add(w);
-    replay_log_chunk_put(w, chunk, REPLAY_LOG_CHUNK_HDR_BYTES +
-                         c->stored_bytes);
+    replay_log_chunk_put(w, chunk);
     w->raw_bytes += c->raw_bytes;
     w->chunk_bytes += REPLAY_LOG_CHUNK_HDR_BYTES + c->stored_bytes;
 
@@ -1444,7 +1577,7 @@ bool replay_log_writer_flush(ReplayLogWriter *w, Error **errp)
     }
     w->error = 0;               /* this is the retry */
     replay_log_chunk_close(w);
-    if (w->error || !replay_log_pending_drain(w)) {
+    if (w->error || !replay_log_file_drain(w)) {
         replay_log_write_error(w, errp);
         return false;
     }

@@ -39,7 +39,9 @@ def tool():
     source = os.path.join(rr.ROOT, 'build', 'src')
     parts = [os.path.join(rr.ROOT, 'tests/functional/replay-fault.c'),
              os.path.join(rr.ROOT, 'replay/replay-log.c'),
-             os.path.join(qemu, 'libqemuutil.a')]
+             # these need each other: QEMU's threads can be objects of its
+             '-Wl,--start-group', os.path.join(qemu, 'libqemuutil.a'),
+             os.path.join(qemu, 'libqom.fa'), '-Wl,--end-group']
     known_by = parts + [os.path.join(rr.ROOT, 'replay/replay-log.h')]
     with _lock:
         if os.path.exists(TOOL) and all(
