@@ -283,15 +283,12 @@ void replay_flush_events(void)
     }
 }
 
-void replay_enable_events(void)
+void replay_events_queued(bool queued)
 {
-    enabled = replay_mode != REPLAY_MODE_NONE;
-}
-
-void replay_disable_events(void)
-{
-    enabled = false;
-    replay_flush_events();
+    enabled = queued;
+    if (!queued) {
+        replay_flush_events();
+    }
 }
 
 bool replay_events_enabled(void)

@@ -314,6 +314,14 @@ extern const ReplayEventOps replay_net_link_ops;
  */
 void replay_queue_event(ReplayEvent *ev);
 
+/**
+ * replay_events_queued: are events queued from here on?
+ * @queued: if not, they happen at once, and what is in the queue does now
+ *
+ * Context: replay mutex and BQL.
+ */
+void replay_events_queued(bool queued);
+
 /* Returns: whether events wait in the queue. */
 bool replay_events_wait(void);
 

@@ -572,7 +572,7 @@ void replay_start(void)
         error_printf("Add shift=auto or shift=N to the -icount option.\n");
         exit(EXIT_FAILURE);
     }
-    replay_enable_events();
+    replay_events_queued(true);
 }
 
 void replay_finish(void)
@@ -581,7 +581,7 @@ void replay_finish(void)
         return;
     }
     replay_close();
-    replay_disable_events();
+    replay_events_queued(false);
     replay_net_finish();
     replay_mode = REPLAY_MODE_NONE;
 

@@ -316,15 +316,6 @@ bool replay_has_event(void);
  */
 void replay_async_events(void);
 
-/**
- * replay_disable_events: run what is queued, and do not queue any more
- * replay_enable_events: queue again
- *
- * Context: locked, with the BQL.
- */
-void replay_disable_events(void);
-void replay_enable_events(void);
-
 /* Returns: whether asynchronous events are queued. */
 bool replay_events_enabled(void);
 

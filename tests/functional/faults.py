@@ -230,7 +230,20 @@ def assembled(listing):
                                  for line in listing.splitlines()))
 
 
-# Both are 16-bit code that is loaded to, and started at, 0x7c00.
+def prints(address):
+    """Code that writes the text at @address, up to a zero, to the console."""
+    return f'''
+        be{address.to_bytes(2, 'little').hex()}          ; mov si, address
+        ac              ; lodsb
+        84c0            ; test al, al
+        7406            ; jz to what follows
+        baf803          ; mov dx, 0x3f8
+        ee              ; out dx, al
+        ebf5            ; jmp to lodsb
+    '''
+
+
+# All are 16-bit code that is loaded to, and started at, 0x7c00.
 BOOT_SECTOR = assembled('''
         31c0            ; xor ax, ax
         8ed8            ; mov ds, ax
@@ -252,25 +265,13 @@ BOOT_SECTOR = assembled('''
         40              ; inc ax
         91              ; xchg cx, ax
         e2fe            ; loop $        likewise
-        be007e          ; mov si, 0x7e00
-        ac              ; lodsb
-        84c0            ; test al, al
-        7406            ; jz to int 0x18
-        baf803          ; mov dx, 0x3f8
-        ee              ; out dx, al
-        ebf5            ; jmp to lodsb
+    ''' + prints(0x7e00) + '''
         cd18            ; int 0x18      the next boot device
     ''')
 FROM_NETWORK = assembled('''
         31c0            ; xor ax, ax
         8ed8            ; mov ds, ax
-        be1a7c          ; mov si, 0x7c1a
-        ac              ; lodsb
-        84c0            ; test al, al
-        7406            ; jz to mov dx, 0x604
-        baf803          ; mov dx, 0x3f8
-        ee              ; out dx, al
-        ebf5            ; jmp to lodsb
+    ''' + prints(0x7c1a) + '''
         ba0406          ; mov dx, 0x604
         b80020          ; mov ax, 0x2000
         ef              ; out dx, ax    power off
@@ -280,13 +281,7 @@ FROM_NETWORK = assembled('''
 TALKS_ON = assembled('''
         31c0            ; xor ax, ax
         8ed8            ; mov ds, ax
-        be217c          ; mov si, 0x7c21
-        ac              ; lodsb
-        84c0            ; test al, al
-        7406            ; jz to mov dx, 0x604
-        baf803          ; mov dx, 0x3f8
-        ee              ; out dx, al
-        ebf5            ; jmp to lodsb
+    ''' + prints(0x7c21) + '''
         ba0406          ; mov dx, 0x604
         b80020          ; mov ax, 0x2000
         ef              ; out dx, ax    power off

@@ -583,3 +583,14 @@ def scenario(name):
         SCENARIOS['functional/' + name] = function
         return function
     return register
+
+
+def scenarios(pattern, function, *models):
+    """Register @function(test, model) once for each of these NICs; @pattern
+    makes a name of a model.
+    """
+    for model in models:
+        def run(test, model=model):
+            function(test, model)
+        run.__doc__ = function.__doc__
+        scenario(pattern.format(model))(run)

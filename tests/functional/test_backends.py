@@ -437,15 +437,8 @@ def flooded(test, model):
     test.note(f'{sent} packets sent, {packets} recorded')
 
 
-def register_floods():
-    for model in ('e1000', 'e1000e', 'virtio-net-pci'):
-        def run(test, model=model):
-            flooded(test, model)
-        run.__doc__ = flooded.__doc__
-        rr.scenario(f'dgram/{model}/flood-waits-for-the-guest')(run)
-
-
-register_floods()
+rr.scenarios('dgram/{}/flood-waits-for-the-guest', flooded,
+             'e1000', 'e1000e', 'virtio-net-pci')
 
 
 @rr.scenario('tap/offloads/replays-identically')
