@@ -11,8 +11,10 @@
  * on.  Without record or replay everything passes.
  *
  * What the guest sends is taken at once, in record as in replay: when a slow
- * netdev takes it is nothing that the guest may see.  Until then it waits in
- * the netdev's queue, and what would make that too long is dropped.
+ * netdev takes it is nothing that the guest may see.  The main loop gives it
+ * to the netdev, so that the guest does not wait for slirp's TCP or a system
+ * call, and it waits in the netdev's queue until it is taken.  What would make
+ * that too long is dropped.
  *
  * Half a filter would record half of the traffic, so queue= and status= have
  * one possible value each, and the filter stays once it is in place.  A netdev
@@ -29,12 +31,15 @@
 #include "qapi/qapi-types-net.h"
 #include "qapi/visitor.h"
 #include "qemu/error-report.h"
+#include "qemu/event_notifier.h"
 #include "qemu/iov.h"
+#include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qom/object.h"
 #include "qom/object_interfaces.h"
 #include "sysemu/cpu-timers.h"
 #include "sysemu/replay.h"
+#include "sysemu/sysemu.h"
 #include "trace.h"
 
 #define TYPE_FILTER_REPLAY "filter-replay"
@@ -42,6 +47,10 @@ OBJECT_DECLARE_SIMPLE_TYPE(FilterReplayState, FILTER_REPLAY)
 
 /* What begins the id of a filter that nobody asked for. */
 #define AUTOMATIC_PREFIX "replay-"
+
+/* So much waits for the main loop; the vCPU thread sends what is more. */
+#define OUTGOING_MAX_PACKETS    256
+#define OUTGOING_MAX_BYTES      (1024 * 1024)
 
 struct FilterReplayState {
     NetFilterState parent_obj;
@@ -61,26 +70,7 @@ struct FilterReplayState {
     bool automatic;         /* made by replay_net_attach() */
 };
 
-/* --- The path of a packet ---------------------------------------------- */
-
-/*
- * Context: replay mutex and BQL.
- * Returns: 0 to let the packet pass; 0 would let an empty one pass as well.
- */
-static ssize_t filter_replay_take(FilterReplayState *s, unsigned flags,
-                                  const struct iovec *iov, int iovcnt)
-{
-    size_t len_bytes = iov_size(iov, iovcnt);
-
-    if (replay_mode == REPLAY_MODE_RECORD) {
-        replay_net_arrived(s->adapter, flags, iov, iovcnt, len_bytes);
-    } else {
-        replay_net_counters(s->adapter)->muted++;
-        trace_filter_replay_mute(NETFILTER(s)->netdev_id, icount_get_raw(),
-                                 len_bytes);
-    }
-    return len_bytes ?: -EINVAL;
-}
+/* --- What the guest sends, to the netdev --------------------------------- */
 
 /* The filter-replay of a netdev, or NULL. */
 static FilterReplayState *filter_replay_of(NetClientState *nc)
@@ -138,6 +128,147 @@ static void filter_replay_forward(FilterReplayState *s, NetClientState *sender,
     }
 }
 
+/* --- From the vCPU thread to the main loop ------------------------------ */
+
+typedef struct OutgoingPacket {
+    QSIMPLEQ_ENTRY(OutgoingPacket) next;
+    FilterReplayState *filter;      /* borrowed */
+    unsigned flags;
+    size_t len_bytes;
+    uint8_t data[];
+} OutgoingPacket;
+
+/* What the guest has sent through any filter, in its order.  BQL. */
+static struct {
+    QSIMPLEQ_HEAD(, OutgoingPacket) packets;
+    unsigned n_packets;
+    size_t len_bytes;
+    EventNotifier wake;     /* valid if @started */
+    bool started;           /* the main loop comes for it */
+    bool asleep;            /* the main loop polls, or is about to */
+    bool woken;             /* @wake is set */
+} outgoing = { .packets = QSIMPLEQ_HEAD_INITIALIZER(outgoing.packets) };
+
+static void outgoing_flush(void)
+{
+    OutgoingPacket *p;
+
+    while ((p = QSIMPLEQ_FIRST(&outgoing.packets))) {
+        NetClientState *sender = NETFILTER(p->filter)->netdev->peer;
+        struct iovec iov = { .iov_base = p->data, .iov_len = p->len_bytes };
+
+        QSIMPLEQ_REMOVE_HEAD(&outgoing.packets, next);
+        outgoing.n_packets--;
+        outgoing.len_bytes -= p->len_bytes;
+        if (sender) {
+            filter_replay_forward(p->filter, sender, p->flags, &iov, 1,
+                                  p->len_bytes);
+        }
+        g_free(p);
+    }
+}
+
+/* Have the main loop come for what waits, if it is asleep. */
+static void outgoing_wake(void)
+{
+    if (outgoing.asleep && !outgoing.woken) {
+        outgoing.woken = true;
+        event_notifier_set(&outgoing.wake);
+    }
+}
+
+#ifdef CONFIG_POSIX
+static void outgoing_poll(Notifier *notifier, void *data)
+{
+    const MainLoopPoll *poll = data;
+    GPollFD fd = {
+        .fd = event_notifier_get_fd(&outgoing.wake), .events = G_IO_IN,
+    };
+
+    if (poll->state == MAIN_LOOP_POLL_FILL) {
+        g_array_append_val(poll->pollfds, fd);
+        outgoing.asleep = true;
+        if (outgoing.n_packets) {
+            /* Not now: other netdevs have said what they poll for. */
+            outgoing_wake();
+        }
+        return;
+    }
+    outgoing.asleep = false;
+    if (outgoing.woken) {
+        event_notifier_test_and_clear(&outgoing.wake);
+        outgoing.woken = false;
+    }
+    outgoing_flush();
+}
+
+/* A device ends QEMU, perhaps right behind what its driver has sent. */
+static void outgoing_exit(Notifier *notifier, void *data)
+{
+    outgoing_flush();
+}
+
+static void outgoing_start(void)
+{
+    static Notifier poll = { .notify = outgoing_poll };
+    static Notifier exit = { .notify = outgoing_exit };
+
+    if (!outgoing.started && !event_notifier_init(&outgoing.wake, false)) {
+        main_loop_poll_add_notifier(&poll);
+        qemu_add_exit_notifier(&exit);
+        outgoing.started = true;
+    }
+}
+#else
+static void outgoing_start(void)
+{
+    /* No descriptors to poll: the vCPU thread sends. */
+}
+#endif
+
+static void outgoing_push(FilterReplayState *s, unsigned flags,
+                          const struct iovec *iov, int iovcnt,
+                          size_t len_bytes)
+{
+    OutgoingPacket *p = g_malloc(sizeof(*p) + len_bytes);
+
+    p->filter = s;
+    p->flags = flags;
+    p->len_bytes = len_bytes;
+    iov_to_buf(iov, iovcnt, 0, p->data, len_bytes);
+    QSIMPLEQ_INSERT_TAIL(&outgoing.packets, p, next);
+    outgoing.n_packets++;
+    outgoing.len_bytes += len_bytes;
+
+    if (!outgoing.started || outgoing.n_packets >= OUTGOING_MAX_PACKETS
+        || outgoing.len_bytes >= OUTGOING_MAX_BYTES) {
+        outgoing_flush();
+    } else {
+        outgoing_wake();
+    }
+}
+
+/* --- What the filter takes ---------------------------------------------- */
+
+/*
+ * Context: BQL; in a replay the replay mutex, too.
+ * Returns: 0 to let the packet pass; 0 would let an empty one pass as well.
+ */
+static ssize_t filter_replay_take(FilterReplayState *s, unsigned flags,
+                                  const struct iovec *iov, int iovcnt)
+{
+    size_t len_bytes = iov_size(iov, iovcnt);
+
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        replay_net_arrived(s->adapter, flags, iov, iovcnt, len_bytes);
+    } else {
+        replay_net_counters(s->adapter)->muted++;
+        trace_filter_replay_mute(NETFILTER(s)->netdev_id, icount_get_raw(),
+                                 len_bytes);
+    }
+    return len_bytes ?: -EINVAL;
+}
+
 static ssize_t filter_replay_sent(FilterReplayState *s, NetClientState *sender,
                                   unsigned flags, const struct iovec *iov,
                                   int iovcnt)
@@ -146,7 +277,7 @@ static ssize_t filter_replay_sent(FilterReplayState *s, NetClientState *sender,
 
     replay_net_sent(s->adapter, iov, iovcnt, len_bytes);
     if (replay_mode == REPLAY_MODE_RECORD) {
-        filter_replay_forward(s, sender, flags, iov, iovcnt, len_bytes);
+        outgoing_push(s, flags, iov, iovcnt, len_bytes);
     }
     return len_bytes ?: -EINVAL;
 }
@@ -219,6 +350,9 @@ static void filter_replay_setup(NetFilterState *nf, Error **errp)
 
     if (filter_replay_check(nf, errp) && replay_mode != REPLAY_MODE_NONE) {
         s->adapter = replay_net_register(nf, s->verify, errp);
+        if (replay_mode == REPLAY_MODE_RECORD) {
+            outgoing_start();
+        }
     }
 }
 
@@ -226,6 +360,7 @@ static void filter_replay_cleanup(NetFilterState *nf)
 {
     FilterReplayState *s = FILTER_REPLAY(nf);
 
+    outgoing_flush();
     replay_net_unregister(g_steal_pointer(&s->adapter));
 }
 

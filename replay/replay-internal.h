@@ -54,9 +54,6 @@ extern QEMUTimer *replay_break_timer;
 /* Make the mutex; the calling thread holds it. */
 void replay_mutex_create(void);
 
-/* Returns: whether the calling thread holds the replay mutex. */
-bool replay_mutex_locked(void);
-
 /* --- replay-file.c: the recording that is being written or read -------- */
 
 /* What -icount says about the recording besides its name. */
@@ -354,7 +351,7 @@ void replay_net_save_waiting(void);
  * replay_net_poll: wake who can take, or bring, packets again
  * @timeout_ns: how long the main loop would sleep; -1 for ever
  *
- * Context: main loop, before it polls; replay mutex and BQL.
+ * Context: main loop, before it polls; BQL.
  * Returns: how long it may sleep.
  */
 int64_t replay_net_poll(int64_t timeout_ns);

@@ -30,6 +30,7 @@
 #include "qemu/iov.h"
 #include "qemu/main-loop.h"
 #include "sysemu/cpu-timers.h"
+#include "sysemu/cpus.h"
 #include "sysemu/replay.h"
 #include "trace.h"
 #include "replay-internal.h"
@@ -69,7 +70,6 @@ struct ReplayAdapter {
     size_t waiting_bytes;
     NetPacketSent *held_cb;         /* lets the netdev go on; NULL if it does */
 
-    /* Replay mutex */
     ReplayNetCounters counters;
 };
 
@@ -87,6 +87,7 @@ static struct {
     GPtrArray *by_id_in_log;        /* once fixed: of adapters, borrowed */
     unsigned waiting;               /* packets, of all adapters */
     unsigned held;                  /* adapters whose netdev waits */
+    bool may_share;                 /* see replay_net_has_round() */
 } net;
 
 /* --- Adapters ---------------------------------------------------------- */
@@ -413,8 +414,8 @@ void replay_net_arrived(ReplayAdapter *s, unsigned flags,
         g_free(p);
         return;
     }
-    if (QTAILQ_EMPTY(&s->waiting)) {
-        /* For those behind it, it is on its way already. */
+    if (QTAILQ_EMPTY(&s->waiting) && qemu_in_vcpu_thread()) {
+        /* The main loop does so at the end of its round, once for all. */
         replay_wake_vcpu();
     }
     QTAILQ_INSERT_TAIL(&s->waiting, &p->ev, node);
@@ -491,10 +492,51 @@ bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb)
     return false;
 }
 
+/*
+ * A packet on its way between a netdev and its filter-replay touches neither
+ * the guest nor the recording; but other filters may write to a character
+ * device, and a hub leads to other NICs.
+ */
+static bool replay_net_may_share(void)
+{
+    guint i;
+
+    if (replay_mode != REPLAY_MODE_RECORD || !replay_net_fixed()
+        || !replay_events_enabled() || !replay_machine_is_live()) {
+        return false;
+    }
+    for (i = 0; net.adapters && i < net.adapters->len; i++) {
+        ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
+        NetClientState *nc = s->nf ? s->nf->netdev : NULL;
+
+        if (!nc || nc->info->type == NET_CLIENT_DRIVER_HUBPORT
+            || QTAILQ_FIRST(&nc->filters) != QTAILQ_LAST(&nc->filters)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool replay_net_has_round(const GPollFD *fds, int n)
+{
+    int i;
+
+    if (!net.may_share) {
+        return false;
+    }
+    for (i = 0; i < n; i++) {
+        if (fds[i].revents) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int64_t replay_net_poll(int64_t timeout_ns)
 {
     guint i;
 
+    net.may_share = replay_net_may_share();
     if (!net.waiting && !net.held) {
         return timeout_ns;
     }

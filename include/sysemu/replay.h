@@ -130,7 +130,8 @@ void replay_add_blocker(Error *reason);
  * the main loop's to make, it must not sleep; when it is the vCPU's, that one
  * is woken.  A replay in which neither makes it ends with a report.
  *
- * Context: main loop, locked, with the BQL, once each time round.
+ * Context: main loop, with the BQL, once each time round; locked, unless that
+ * is a round that replay_net_has_round() has found.
  * Returns: ns, or -1; @timeout_ns outside of a replay.
  */
 int64_t replay_main_loop_timeout(int64_t timeout_ns);
@@ -149,6 +150,9 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns);
  */
 void replay_mutex_lock(void);
 void replay_mutex_unlock(void);
+
+/* Returns: whether this thread has the replay mutex. */
+bool replay_mutex_locked(void);
 
 /**
  * replay_mutex_release: let the vCPU thread have the mutex, to wait for it
@@ -484,12 +488,14 @@ void replay_net_unregister(ReplayAdapter *adapter);
  * @iovcnt: entries of @iov
  * @len_bytes: its length, as iov_size() gives it
  *
- * The packet is queued; the vCPU thread saves it and hands it to the guest.
+ * The packet is queued; the vCPU thread saves it and hands it to the guest.  It
+ * is asked for that at once if it is the caller, and else when the main loop
+ * has finished its round, so that it comes once for all.
  * If the adapter's queue is full (the machine is stopped, or the guest does
  * not keep up), or the length is 0 or above REPLAY_NET_PACKET_MAX_BYTES, it is
  * dropped here, before it is recorded, and counted.
  *
- * Context: locked, with the BQL; record only.
+ * Context: BQL; record only.
  */
 void replay_net_arrived(ReplayAdapter *adapter, unsigned flags,
                         const struct iovec *iov, int iovcnt, size_t len_bytes);
@@ -533,7 +539,7 @@ char *replay_net_name(const char *netdev_id);
 #define REPLAY_NET_ADAPTERS_MAX             256
 #define REPLAY_NET_NAME_MAX_BYTES           255
 
-/* What an adapter has done so far. */
+/* What an adapter has done so far.  BQL. */
 typedef struct ReplayNetCounters {
     uint64_t received_packets;  /* from outside, handed to the guest */
     uint64_t received_bytes;
@@ -569,6 +575,21 @@ bool replay_net_fixed(void);
  * Returns: whether the netdev is to wait for @sent_cb.
  */
 bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb);
+
+/**
+ * replay_net_has_round: is this round of the main loop for netdevs alone?
+ * @fds: what GLib's sources have polled
+ * @n: how many there are
+ *
+ * What netdevs bring while recording gets in line, and what the guest has sent
+ * is no longer its own.  If nothing else is to be done, the main loop moves
+ * packets with the BQL alone, while the vCPU executes the guest's code, and
+ * polls again.
+ *
+ * Context: main loop, between polling and taking its locks: without any.
+ * Returns: false if it needs the replay mutex.
+ */
+bool replay_net_has_round(const GPollFD *fds, int n);
 
 /**
  * replay_net_attach: a NIC is being put on a netdev
