@@ -285,6 +285,25 @@ def inbound_udp(test):
     test.compare(recorded, replayed)
 
 
+@rr.scenario('slirp/guestfwd/replays-identically')
+def guestfwd(test):
+    """The guest downloads through a character device of the netdev's, which
+    in the replay is silent, and is written nothing.
+    """
+    server = test.server(FILE)
+    machine = rr.Machine(
+        nics=(rr.Nic('e1000', netdev_options=(
+            f'guestfwd=tcp:10.0.2.100:80-tcp:127.0.0.1:{server.port}')),),
+        steps=('dhcp,eth0', f'get,http://10.0.2.100{FILE.path()}'))
+
+    recorded = test.record(machine)
+    rr.check_downloads(recorded, FILE)
+    server.stop()
+    replayed = test.replay(machine)
+
+    test.compare(recorded, replayed)
+
+
 @rr.scenario('slirp/ipv6/replays-identically')
 def ipv6(test):
     """The guest gets an address by router advertisement, downloads by IPv6,
