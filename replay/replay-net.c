@@ -469,6 +469,17 @@ void replay_net_save_waiting(void)
     }
 }
 
+bool replay_net_has_room(void)
+{
+    if (replay_mode == REPLAY_MODE_NONE || !qemu_in_vcpu_thread()) {
+        return false;
+    }
+    if (net.waiting) {
+        replay_wake_vcpu();
+    }
+    return true;
+}
+
 bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb)
 {
     guint i;

@@ -577,6 +577,17 @@ bool replay_net_fixed(void);
 bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb);
 
 /**
+ * replay_net_has_room: the guest has made room in a NIC
+ *
+ * What waits for the NIC waits here, and not in a netdev: it is the vCPU thread
+ * that comes for it.
+ *
+ * Context: any thread, BQL.
+ * Returns: false if the main loop has to look at its netdevs again.
+ */
+bool replay_net_has_room(void);
+
+/**
  * replay_net_has_round: is this round of the main loop for netdevs alone?
  * @fds: what GLib's sources have polled
  * @n: how many there are
