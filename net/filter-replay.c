@@ -147,12 +147,14 @@ static struct {
     bool started;           /* the main loop comes for it */
     bool asleep;            /* the main loop polls, or is about to */
     bool woken;             /* @wake is set */
+    bool flushing;
 } outgoing = { .packets = QSIMPLEQ_HEAD_INITIALIZER(outgoing.packets) };
 
 static void outgoing_flush(void)
 {
     OutgoingPacket *p;
 
+    outgoing.flushing = true;
     while ((p = QSIMPLEQ_FIRST(&outgoing.packets))) {
         NetClientState *sender = NETFILTER(p->filter)->netdev->peer;
         struct iovec iov = { .iov_base = p->data, .iov_len = p->len_bytes };
@@ -166,6 +168,7 @@ static void outgoing_flush(void)
         }
         g_free(p);
     }
+    outgoing.flushing = false;
 }
 
 /* Have the main loop come for what waits, if it is asleep. */
@@ -275,6 +278,10 @@ static ssize_t filter_replay_sent(FilterReplayState *s, NetClientState *sender,
 {
     size_t len_bytes = iov_size(iov, iovcnt);
 
+    if (outgoing.flushing) {
+        /* By way of a hub, from another filter; a replay has it end there. */
+        return 0;
+    }
     replay_net_sent(s->adapter, iov, iovcnt, len_bytes);
     if (replay_mode == REPLAY_MODE_RECORD) {
         outgoing_push(s, flags, iov, iovcnt, len_bytes);
@@ -382,7 +389,8 @@ static bool filter_replay_check_delete(UserCreatable *uc, Error **errp)
 
 /*
  * Is everything that comes to this port of a hub recorded, because each netdev
- * on the hub has a filter?  What NICs on a hub send each other needs none.
+ * on the hub has a filter?  What NICs on a hub send each other needs none, but
+ * with a filter on one of them it comes from outside to the others.
  */
 static bool filter_replay_covers_hub(NetClientState *port)
 {
@@ -396,9 +404,10 @@ static bool filter_replay_covers_hub(NetClientState *port)
     n = qemu_find_net_clients_except(NULL, ncs, NET_CLIENT_DRIVER_NIC,
                                      ARRAY_SIZE(ncs));
     for (i = 0; i < MIN(n, (int)ARRAY_SIZE(ncs)); i++) {
-        if (ncs[i]->info->type != NET_CLIENT_DRIVER_HUBPORT
-            && net_hub_id_for_client(ncs[i], &id) == 0 && id == hub_id
-            && !filter_replay_of(ncs[i])) {
+        bool is_port = ncs[i]->info->type == NET_CLIENT_DRIVER_HUBPORT;
+
+        if (net_hub_id_for_client(ncs[i], &id) == 0 && id == hub_id
+            && is_port == !!filter_replay_of(ncs[i])) {
             return false;
         }
     }

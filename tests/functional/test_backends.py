@@ -369,6 +369,20 @@ def hub_with_one_filter(test):
                                          ('pcnet', 'p2'))), ())
 
 
+@rr.scenario('hub/filter-on-slirp-and-a-nic/replays-identically')
+def hub_with_two_filters(test):
+    """As above; what the first NIC sends ends, in a replay, in its filter: the
+    other one has to have its own.
+    """
+    ports = ('-netdev', 'user,id=u0',
+             '-netdev', 'hubport,id=p0,hubid=0,netdev=u0',
+             '-object', 'filter-replay,id=f0,netdev=u0')
+    on_a_hub(test, ports,
+             tuple(rr.Nic(model, netdev, 'hubid=0', backend='hubport')
+                   for model, netdev in (('e1000', 'p1'), ('pcnet', 'p2'))),
+             ('p1',))
+
+
 hub_by_net.__doc__ = hub_with_one_filter.__doc__ = on_a_hub.__doc__
 
 
