@@ -72,6 +72,14 @@ struct FilterReplayState {
 
 /* --- What the guest sends, to the netdev --------------------------------- */
 
+typedef struct OutgoingPacket {
+    QSIMPLEQ_ENTRY(OutgoingPacket) next;
+    FilterReplayState *filter;      /* borrowed */
+    unsigned flags;
+    size_t len_bytes;
+    uint8_t data[];
+} OutgoingPacket;
+
 /* The filter-replay of a netdev, or NULL. */
 static FilterReplayState *filter_replay_of(NetClientState *nc)
 {
@@ -97,46 +105,45 @@ static void filter_replay_unsent_done(NetClientState *sender, ssize_t ret)
 }
 
 /* Give a packet of the guest to the filters behind this one, and the netdev. */
-static void filter_replay_forward(FilterReplayState *s, NetClientState *sender,
-                                  unsigned flags, const struct iovec *iov,
-                                  int iovcnt, size_t len_bytes)
+static void filter_replay_forward(const OutgoingPacket *p)
 {
+    FilterReplayState *s = p->filter;
     NetFilterState *nf = NETFILTER(s);
+    NetClientState *sender = nf->netdev->peer;
     ReplayNetCounters *counters = replay_net_counters(s->adapter);
+    struct iovec iov = {
+        .iov_base = (void *)p->data, .iov_len = p->len_bytes,
+    };
 
+    if (!sender) {
+        return;
+    }
     if (counters->unsent >= REPLAY_NET_QUEUE_MAX_PACKETS
-        || s->unsent_bytes + len_bytes > REPLAY_NET_QUEUE_MAX_BYTES) {
+        || s->unsent_bytes + p->len_bytes > REPLAY_NET_QUEUE_MAX_BYTES) {
         counters->unsent_dropped++;
         trace_filter_replay_drop_unsent(nf->netdev_id, icount_get_raw(),
-                                        len_bytes);
+                                        p->len_bytes);
         warn_report_once("netdev '%s' does not take what the guest sends, and "
                          "its queue is full: packets are dropped",
                          nf->netdev_id);
         return;
     }
     while ((nf = QTAILQ_PREV(nf, next))) {
-        if (qemu_netfilter_receive(nf, NET_FILTER_DIRECTION_RX, sender, flags,
-                                   iov, iovcnt, NULL)) {
+        if (qemu_netfilter_receive(nf, NET_FILTER_DIRECTION_RX, sender,
+                                   p->flags, &iov, 1, NULL)) {
             return;
         }
     }
-    if (!qemu_net_queue_send_iov(sender->peer->incoming_queue, sender, flags,
-                                 iov, iovcnt, filter_replay_unsent_done)) {
-        g_queue_push_tail(&s->unsent, GSIZE_TO_POINTER(len_bytes));
-        s->unsent_bytes += len_bytes;
+    if (!qemu_net_queue_send_iov(sender->peer->incoming_queue, sender,
+                                 p->flags, &iov, 1,
+                                 filter_replay_unsent_done)) {
+        g_queue_push_tail(&s->unsent, GSIZE_TO_POINTER(p->len_bytes));
+        s->unsent_bytes += p->len_bytes;
         counters->unsent++;
     }
 }
 
 /* --- From the vCPU thread to the main loop ------------------------------ */
-
-typedef struct OutgoingPacket {
-    QSIMPLEQ_ENTRY(OutgoingPacket) next;
-    FilterReplayState *filter;      /* borrowed */
-    unsigned flags;
-    size_t len_bytes;
-    uint8_t data[];
-} OutgoingPacket;
 
 /* What the guest has sent through any filter, in its order.  BQL. */
 static struct {
@@ -145,8 +152,7 @@ static struct {
     size_t len_bytes;
     EventNotifier wake;     /* valid if @started */
     bool started;           /* the main loop comes for it */
-    bool asleep;            /* the main loop polls, or is about to */
-    bool woken;             /* @wake is set */
+    bool asleep;            /* it is about to poll or polls, and unwoken */
     bool flushing;
 } outgoing = { .packets = QSIMPLEQ_HEAD_INITIALIZER(outgoing.packets) };
 
@@ -156,16 +162,10 @@ static void outgoing_flush(void)
 
     outgoing.flushing = true;
     while ((p = QSIMPLEQ_FIRST(&outgoing.packets))) {
-        NetClientState *sender = NETFILTER(p->filter)->netdev->peer;
-        struct iovec iov = { .iov_base = p->data, .iov_len = p->len_bytes };
-
         QSIMPLEQ_REMOVE_HEAD(&outgoing.packets, next);
         outgoing.n_packets--;
         outgoing.len_bytes -= p->len_bytes;
-        if (sender) {
-            filter_replay_forward(p->filter, sender, p->flags, &iov, 1,
-                                  p->len_bytes);
-        }
+        filter_replay_forward(p);
         g_free(p);
     }
     outgoing.flushing = false;
@@ -174,8 +174,8 @@ static void outgoing_flush(void)
 /* Have the main loop come for what waits, if it is asleep. */
 static void outgoing_wake(void)
 {
-    if (outgoing.asleep && !outgoing.woken) {
-        outgoing.woken = true;
+    if (outgoing.asleep) {
+        outgoing.asleep = false;
         event_notifier_set(&outgoing.wake);
     }
 }
@@ -197,11 +197,10 @@ static void outgoing_poll(Notifier *notifier, void *data)
         }
         return;
     }
-    outgoing.asleep = false;
-    if (outgoing.woken) {
+    if (!outgoing.asleep) {
         event_notifier_test_and_clear(&outgoing.wake);
-        outgoing.woken = false;
     }
+    outgoing.asleep = false;
     outgoing_flush();
 }
 

@@ -87,7 +87,6 @@ static struct {
     GPtrArray *by_id_in_log;        /* once fixed: of adapters, borrowed */
     unsigned waiting;               /* packets, of all adapters */
     unsigned held;                  /* adapters whose netdev waits */
-    bool may_share;                 /* see replay_net_has_round() */
 } net;
 
 /* --- Adapters ---------------------------------------------------------- */
@@ -508,7 +507,16 @@ bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb)
  * the guest nor the recording; but other filters may write to a character
  * device, and a hub leads to other NICs.
  */
-static bool replay_net_may_share(void)
+static bool replay_net_stands_alone(const ReplayAdapter *s)
+{
+    NetClientState *nc = s->nf ? s->nf->netdev : NULL;
+
+    return nc && nc->info->type != NET_CLIENT_DRIVER_HUBPORT
+           && QTAILQ_FIRST(&nc->filters) == QTAILQ_LAST(&nc->filters);
+}
+
+/* All that is looked at here only the main loop changes. */
+bool replay_net_has_round(const GPollFD *fds, int n)
 {
     guint i;
 
@@ -516,27 +524,13 @@ static bool replay_net_may_share(void)
         || !replay_events_enabled() || !replay_machine_is_live()) {
         return false;
     }
-    for (i = 0; net.adapters && i < net.adapters->len; i++) {
-        ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
-        NetClientState *nc = s->nf ? s->nf->netdev : NULL;
-
-        if (!nc || nc->info->type == NET_CLIENT_DRIVER_HUBPORT
-            || QTAILQ_FIRST(&nc->filters) != QTAILQ_LAST(&nc->filters)) {
+    while (n-- > 0) {
+        if (fds[n].revents) {
             return false;
         }
     }
-    return true;
-}
-
-bool replay_net_has_round(const GPollFD *fds, int n)
-{
-    int i;
-
-    if (!net.may_share) {
-        return false;
-    }
-    for (i = 0; i < n; i++) {
-        if (fds[i].revents) {
+    for (i = 0; net.adapters && i < net.adapters->len; i++) {
+        if (!replay_net_stands_alone(g_ptr_array_index(net.adapters, i))) {
             return false;
         }
     }
@@ -547,7 +541,6 @@ int64_t replay_net_poll(int64_t timeout_ns)
 {
     guint i;
 
-    net.may_share = replay_net_may_share();
     if (!net.waiting && !net.held) {
         return timeout_ns;
     }

@@ -155,11 +155,12 @@ void replay_mutex_unlock(void);
 bool replay_mutex_locked(void);
 
 /**
- * replay_mutex_release: let the vCPU thread have the mutex, to wait for it
+ * replay_mutex_release: give the replay mutex back, if this thread has it
  *
- * The caller then gives up the BQL, takes the mutex again, and the BQL.
+ * Who waits for the vCPU thread lets it have the mutex.  Who takes it again
+ * must not hold the BQL then.
  *
- * Context: any thread that holds the BQL.
+ * Context: any thread.
  * Returns: whether this thread had the mutex, and gave it back.
  */
 bool replay_mutex_release(void);

@@ -288,7 +288,7 @@ def inbound_udp(test):
 @rr.scenario('slirp/guestfwd/replays-identically')
 def guestfwd(test):
     """The guest downloads through a character device of the netdev's, which
-    in the replay is silent, and is written nothing.
+    is silent in the replay.
     """
     server = test.server(FILE)
     machine = rr.Machine(
