@@ -23,7 +23,6 @@ static struct {
     ReplayLogReader *reader;        /* replay: owned */
     QEMUTimer *age_timer;           /* record: the chunk gets too old */
     ReplayLogInfo info;             /* replay: of the whole recording */
-    ReplayFileOptions options;
     bool write_failed;              /* reported, and not yet written */
 } file;
 
@@ -184,7 +183,7 @@ static bool replay_file_begin_replay(Error **errp)
     Error *err = NULL;
 
     if (!replay_machine_check(recorded, now, &err)) {
-        if (file.options.check_machine) {
+        if (replay_now.options.check_machine) {
             error_append_hint(&err, "With rrcheck=off this is only a warning: "
                               "the replay goes on as long as it can.\n");
             error_propagate(errp, err);
@@ -198,10 +197,9 @@ static bool replay_file_begin_replay(Error **errp)
 
 /* --- Both -------------------------------------------------------------- */
 
-bool replay_file_open(const char *path, const ReplayFileOptions *options,
-                      Error **errp)
+bool replay_file_open(Error **errp)
 {
-    file.options = *options;
+    const ReplayOptions *options = &replay_now.options;
 
     if (replay_mode == REPLAY_MODE_RECORD) {
         unsigned flags = (options->compress ? REPLAY_LOG_COMPRESS : 0)
@@ -211,7 +209,7 @@ bool replay_file_open(const char *path, const ReplayFileOptions *options,
         /* A file that reaches its limit is an error to report, not the end. */
         signal(SIGXFSZ, SIG_IGN);
 #endif
-        file.writer = replay_log_writer_open(path, flags, errp);
+        file.writer = replay_log_writer_open(options->filename, flags, errp);
         if (!file.writer) {
             return false;
         }
@@ -219,7 +217,7 @@ bool replay_file_open(const char *path, const ReplayFileOptions *options,
         return true;
     }
 
-    file.reader = replay_log_reader_open(path, errp);
+    file.reader = replay_log_reader_open(options->filename, errp);
     if (!file.reader) {
         return false;
     }
@@ -232,11 +230,6 @@ bool replay_file_open(const char *path, const ReplayFileOptions *options,
 bool replay_file_is_open(void)
 {
     return file.writer || file.reader;
-}
-
-bool replay_file_stops_on_error(void)
-{
-    return file.options.stop_on_error;
 }
 
 const ReplayLogInfo *replay_file_info(void)

@@ -9,45 +9,14 @@
 #define QEMU_REPLAY_INTERNAL_H
 
 #include "qemu/queue.h"
-#include "qemu/timer.h"
-#include "qemu/uuid.h"
 #include "replay-log.h"
-
-/* replay_now.next.kind when there is no next event. */
-#define REPLAY_EV_NONE              0xff
+#include "replay-now.h"
 
 /* How far the vCPU of a replay runs before the main loop has its turn. */
 #define REPLAY_SLICE_INSNS          (1 << 20)
 
 /* How long an event may wait in memory before it is written, ns of the host. */
 #define REPLAY_CHUNK_MAX_AGE_NS     (NANOSECONDS_PER_SECOND / 4 * 5)
-
-typedef struct ReplayNow {
-    /* Part of a snapshot of the virtual machine. */
-
-    /* ns, values last read */
-    int64_t clock_ns[REPLAY_CLOCK_COUNT];
-    /* instructions recorded or replayed */
-    uint64_t icount;
-    /* replay: left of @next if that is an INSTRUCTION event, else 0 */
-    uint64_t insns_left;
-    /* the next block request gets this */
-    uint64_t next_block_id;
-    /* replay: of @next; record: set when a snapshot is made */
-    ReplayLogPos pos;
-    /* of the recording */
-    QemuUUID uuid;
-
-    /* Not part of it: read again at @pos. */
-
-    /* replay: what comes next */
-    ReplayLogEvent next;
-} ReplayNow;
-extern ReplayNow replay_now;
-
-/* A breakpoint of the replay: where, and what then. */
-extern uint64_t replay_break_icount;
-extern QEMUTimer *replay_break_timer;
 
 /* --- replay-mutex.c ---------------------------------------------------- */
 
@@ -56,28 +25,16 @@ void replay_mutex_create(void);
 
 /* --- replay-file.c: the recording that is being written or read -------- */
 
-/* What -icount says about the recording besides its name. */
-typedef struct ReplayFileOptions {
-    bool compress;          /* rrcompress=zlib */
-    bool overwrite;         /* rroverwrite=on */
-    bool stop_on_error;     /* rrerror=stop */
-    bool check_machine;     /* rrcheck=on */
-} ReplayFileOptions;
-
 /**
- * replay_file_open: open @path as replay_mode says
+ * replay_file_open: open the recording as replay_mode and the options say
  *
  * Context: start-up.
  * Returns: true; false with @errp set.
  */
-bool replay_file_open(const char *path, const ReplayFileOptions *options,
-                      Error **errp);
+bool replay_file_open(Error **errp);
 
 /* Returns: whether a recording is open. */
 bool replay_file_is_open(void);
-
-/* Returns: the rrerror= option: stop the machine rather than exit. */
-bool replay_file_stops_on_error(void);
 
 /**
  * replay_file_begin: the machine is complete, and runs for the first time
@@ -194,12 +151,6 @@ void replay_mismatch(ReplayLogEventKind expected);
 /* The clean end of the recording was reached: says so as a QMP event. */
 void replay_report_end(void);
 
-/* Returns: whether the replay has failed. */
-bool replay_has_failed(void);
-
-/* The machine cannot go on, and that was said: there is no next event. */
-void replay_set_failed(void);
-
 /* Forget about it: another place of the recording was loaded. */
 void replay_clear_failure(void);
 
@@ -241,21 +192,6 @@ bool replay_next_event_is(ReplayLogEventKind kind);
 
 /* Replay: the recording has ended: what ended its recorder ends us. */
 void replay_end_reached(void);
-
-/* Returns: whether a machine that is recorded or replayed has run. */
-bool replay_has_begun(void);
-
-/*
- * Returns: whether time goes on for the guest: it runs, or has suspended
- * itself and waits for its clock to wake it.
- */
-bool replay_machine_is_live(void);
-
-/* Returns: for the main loop, whether such a machine is stopped. */
-bool replay_is_stopped(void);
-
-/* Returns: the rrfile= option, borrowed; NULL without record and replay. */
-const char *replay_filename(void);
 
 /* Bring the count to @icount; record or consume what lies between. */
 void replay_count_to(uint64_t icount);

@@ -30,7 +30,6 @@
 
 /* Replay mutex. */
 static struct {
-    bool failed;
     bool ended;                         /* said once */
     ReplayLogEvent last[LAST_EVENTS];   /* ring; their data is gone */
     uint64_t remembered;                /* all events that were put into it */
@@ -40,21 +39,9 @@ static struct {
     uint64_t came_packet;
 } report = { .came = REPLAY_EV_NONE };
 
-bool replay_has_failed(void)
-{
-    return report.failed;
-}
-
-void replay_set_failed(void)
-{
-    report.failed = true;
-    replay_now.next.kind = REPLAY_EV_NONE;
-    replay_now.insns_left = 0;
-}
-
 void replay_clear_failure(void)
 {
-    report.failed = false;
+    replay_now.failed = false;
     report.ended = false;
     report.remembered = 0;
 }
@@ -225,11 +212,11 @@ static void replay_report(ReplayEndReason reason, const char *remedy,
 {
     g_autoptr(ReplayEndInfo) info = NULL;
 
-    if (report.failed) {
+    if (replay_now.failed) {
         error_free(err);
         return;
     }
-    report.failed = true;
+    replay_now.failed = true;
 
     info = replay_end_info(reason, error_get_pretty(err));
     trace_replay_fail(ReplayEndReason_str(reason), info->icount, info->message);
@@ -245,7 +232,7 @@ static void replay_report(ReplayEndReason reason, const char *remedy,
         qapi_event_send_replay_ended(info);
     }
 
-    if (!replay_file_stops_on_error()) {
+    if (!replay_now.options.stop_on_error) {
         exit(EXIT_FAILURE);
     }
     error_printf("The virtual machine is paused (rrerror=stop).\n");

@@ -28,33 +28,17 @@
 #include "sysemu/runstate.h"
 #include "replay-internal.h"
 
-ReplayMode replay_mode = REPLAY_MODE_NONE;
-char *replay_snapshot;
-
-ReplayNow replay_now = { .next.kind = REPLAY_EV_NONE };
-
-uint64_t replay_break_icount = UINT64_MAX;
-QEMUTimer *replay_break_timer;
-
 /* Main thread, start-up and exit; the flags: replay mutex. */
 static struct {
-    char *filename;
     GSList *blockers;           /* of Error, owned */
-    bool begun;                 /* the machine has run */
     bool has_shutdown;          /* record: one was put */
     bool guest_shutdown;        /* replay: the guest ended the machine */
     bool tail;                  /* replay: more is recorded behind that */
     ShutdownCause host_shutdown;    /* replay: what ended the recorder */
     bool incomplete;            /* record: its end could not be written */
-    unsigned progress_seconds;  /* rrprogress= */
 } core;
 
 /* --- Instructions ------------------------------------------------------ */
-
-uint64_t replay_get_current_icount(void)
-{
-    return icount_get_raw();
-}
 
 bool replay_next_event_is(ReplayLogEventKind kind)
 {
@@ -66,7 +50,7 @@ bool replay_next_event_is(ReplayLogEventKind kind)
                         PRIu64 " is not known", cause);
             return false;
         }
-        if (shutdown_caused_by_guest(cause) || !core.begun) {
+        if (shutdown_caused_by_guest(cause) || !replay_now.begun) {
             /*
              * The guest does it again, and has its event then.  And nobody
              * ends a machine that has not begun.
@@ -247,26 +231,6 @@ static ReplayLogEventKind replay_checkpoint_kind(ReplayCheckpoint checkpoint)
     return kinds[checkpoint];
 }
 
-bool replay_machine_is_live(void)
-{
-    return runstate_is_running() || runstate_check(RUN_STATE_SUSPENDED);
-}
-
-bool replay_has_begun(void)
-{
-    return core.begun && replay_mode != REPLAY_MODE_NONE;
-}
-
-/*
- * The vCPU thread may still be at work when the machine is no longer said to
- * run: what the guest does until then belongs to the recording.
- */
-bool replay_is_stopped(void)
-{
-    return replay_has_begun() && !replay_machine_is_live()
-           && !qemu_in_vcpu_thread();
-}
-
 /*
  * While it is stopped, a recorder does nothing that its recording has to know,
  * and a replay nothing that the recording has: the other one does not stop
@@ -371,18 +335,18 @@ static void replay_vm_state_change(void *opaque, bool running, RunState state)
     if (!running || replay_mode == REPLAY_MODE_NONE) {
         return;
     }
-    if (!core.begun) {
-        core.begun = true;
+    if (!replay_now.begun) {
+        replay_now.begun = true;
         if (!replay_file_begin(&err)) {
             error_report_err(err);
             exit(EXIT_FAILURE);
         }
-        replay_progress_start(core.progress_seconds);
+        replay_progress_start(replay_now.options.progress_seconds);
     } else if (replay_mode == REPLAY_MODE_RECORD) {
         replay_file_retry();
     } else if (replay_has_failed()) {
         error_report("the replay of '%s' has ended and cannot be continued",
-                     core.filename);
+                     replay_filename());
     }
     if (replay_has_failed()) {
         /* Perhaps before there was a machine that could be stopped. */
@@ -397,7 +361,7 @@ static void replay_close(void)
     Error *err = NULL;
 
     if (replay_mode == REPLAY_MODE_RECORD && replay_mutex_locked()
-        && core.begun) {
+        && replay_now.begun) {
         replay_catch_up();
         if (!core.has_shutdown) {
             /* A signal, which cannot put one when it comes. */
@@ -495,7 +459,7 @@ static void replay_configure_opts(QemuOpts *opts)
     static const char *const rr_names[] = { "record", "replay", NULL };
     static const char *const compress_names[] = { "zlib", "none", NULL };
     static const char *const error_names[] = { "exit", "stop", NULL };
-    ReplayFileOptions options = { };
+    ReplayOptions *options = &replay_now.options;
     const char *filename;
     Error *err = NULL;
     int rr = replay_opt_choice(opts, "rr", rr_names, -1);
@@ -512,21 +476,21 @@ static void replay_configure_opts(QemuOpts *opts)
         error_printf("Add rrfile=FILENAME to the same option.\n");
         exit(EXIT_FAILURE);
     }
-    options.compress = replay_opt_choice(opts, "rrcompress",
+    options->compress = replay_opt_choice(opts, "rrcompress",
                                          compress_names, 0) == 0;
-    options.stop_on_error = replay_opt_choice(opts, "rrerror",
+    options->stop_on_error = replay_opt_choice(opts, "rrerror",
                                               error_names, 0) == 1;
-    options.overwrite = qemu_opt_get_bool(opts, "rroverwrite", false);
-    options.check_machine = qemu_opt_get_bool(opts, "rrcheck", true);
-    core.progress_seconds = replay_opt_seconds(opts, "rrprogress");
+    options->overwrite = qemu_opt_get_bool(opts, "rroverwrite", false);
+    options->check_machine = qemu_opt_get_bool(opts, "rrcheck", true);
+    options->progress_seconds = replay_opt_seconds(opts, "rrprogress");
 
-    core.filename = g_strdup(filename);
+    options->filename = g_strdup(filename);
     replay_snapshot = g_strdup(qemu_opt_get(opts, "rrsnapshot"));
     replay_snapshot_register();
 
     replay_mode = rr == 0 ? REPLAY_MODE_RECORD : REPLAY_MODE_PLAY;
     replay_mutex_create();
-    if (!replay_file_open(filename, &options, &err)) {
+    if (!replay_file_open(&err)) {
         replay_mode = REPLAY_MODE_NONE;
         error_report_err(err);
         exit(EXIT_FAILURE);
@@ -585,8 +549,8 @@ void replay_finish(void)
     replay_net_finish();
     replay_mode = REPLAY_MODE_NONE;
 
-    g_free(core.filename);
-    core.filename = NULL;
+    g_free(replay_now.options.filename);
+    replay_now.options.filename = NULL;
     g_free(replay_snapshot);
     replay_snapshot = NULL;
 }
@@ -600,9 +564,4 @@ int replay_exit_status(int status)
 void replay_add_blocker(Error *reason)
 {
     core.blockers = g_slist_prepend(core.blockers, reason);
-}
-
-const char *replay_filename(void)
-{
-    return core.filename;
 }
