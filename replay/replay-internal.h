@@ -10,6 +10,7 @@
 
 #include "qemu/queue.h"
 #include "replay-log.h"
+#include "replay-mutex.h"
 #include "replay-now.h"
 
 /* How far the vCPU of a replay runs before the main loop has its turn. */
@@ -17,11 +18,6 @@
 
 /* How long an event may wait in memory before it is written, ns of the host. */
 #define REPLAY_CHUNK_MAX_AGE_NS     (NANOSECONDS_PER_SECOND / 4 * 5)
-
-/* --- replay-mutex.c ---------------------------------------------------- */
-
-/* Make the mutex; the calling thread holds it. */
-void replay_mutex_create(void);
 
 /* --- replay-file.c: the recording that is being written or read -------- */
 
@@ -174,9 +170,6 @@ void replay_skip_clocks(void);
 
 /* Replay: another event is next: wake the main loop if it is its turn. */
 void replay_wake_main_loop(void);
-
-/* Have the vCPU thread come round, even if the guest is halted.  BQL. */
-void replay_wake_vcpu(void);
 
 /* Replay: the vCPU thread has come round. */
 void replay_vcpu_round(void);

@@ -16,7 +16,7 @@
 #include "qemu/thread.h"
 #include "sysemu/cpus.h"
 #include "sysemu/replay.h"
-#include "replay-internal.h"
+#include "replay-mutex.h"
 
 static struct {
     QemuMutex lock;         /* of the members below */
@@ -88,4 +88,21 @@ bool replay_mutex_release(void)
     }
     replay_mutex_unlock();
     return true;
+}
+
+static void replay_do_nothing(CPUState *cpu, run_on_cpu_data data)
+{
+}
+
+void replay_wake_vcpu(void)
+{
+    if (all_cpu_threads_idle() || !replay_mutex_locked()) {
+        /*
+         * A kick alone does not get a halted vCPU out of its sleep; and
+         * without the mutex, it may be halted by the time of the kick.
+         */
+        async_run_on_cpu(first_cpu, replay_do_nothing, RUN_ON_CPU_NULL);
+    } else {
+        qemu_cpu_kick(first_cpu);
+    }
 }

@@ -77,23 +77,6 @@ void replay_wake_main_loop(void)
     }
 }
 
-static void replay_do_nothing(CPUState *cpu, run_on_cpu_data data)
-{
-}
-
-void replay_wake_vcpu(void)
-{
-    if (all_cpu_threads_idle() || !replay_mutex_locked()) {
-        /*
-         * A kick alone does not get a halted vCPU out of its sleep; and
-         * without the mutex, it may be halted by the time of the kick.
-         */
-        async_run_on_cpu(first_cpu, replay_do_nothing, RUN_ON_CPU_NULL);
-    } else {
-        qemu_cpu_kick(first_cpu);
-    }
-}
-
 /* Has anything happened since the last look? */
 static bool replay_has_progressed(void)
 {
