@@ -572,6 +572,21 @@ const char *replay_log_description_nth(const ReplayLogDescription *d,
     return key;
 }
 
+const char *replay_log_description_adapter(const ReplayLogDescription *d,
+                                           uint64_t number)
+{
+    size_t i;
+
+    for (i = 0; i < d->keys->len; i++) {
+        const char *key = g_ptr_array_index(d->keys, i);
+
+        if (g_str_has_prefix(key, REPLAY_LOG_KEY_ADAPTER) && number-- == 0) {
+            return key + strlen(REPLAY_LOG_KEY_ADAPTER);
+        }
+    }
+    return NULL;
+}
+
 static void replay_log_description_save(GByteArray *out,
                                         const ReplayLogDescription *d)
 {

@@ -124,10 +124,17 @@ typedef struct ReplayLogEvent {
 } ReplayLogEvent;
 
 /*
- * What was recorded on what: pairs of strings in the order of their adding.
- * A key that begins with "info." is for people, and no reason to refuse.
+ * The description of the recorded machine: pairs of a key and a value, in the
+ * order in which the recorder added them.  A replay needs a machine with the
+ * same pairs, except for those whose key begins with REPLAY_LOG_KEY_INFO:
+ * these inform the user, and a difference in them is no reason to refuse.
  */
 typedef struct ReplayLogDescription ReplayLogDescription;
+
+/* Prefix of a key whose value only informs the user. */
+#define REPLAY_LOG_KEY_INFO         "info."
+/* Prefix of the key that describes an adapter; the adapter's name follows. */
+#define REPLAY_LOG_KEY_ADAPTER      "adapter."
 
 ReplayLogDescription *replay_log_description_new(void);
 void replay_log_description_free(ReplayLogDescription *d);
@@ -156,6 +163,21 @@ size_t replay_log_description_count(const ReplayLogDescription *d);
 /* Returns: the key of pair @i, borrowed; its value in *@value, borrowed. */
 const char *replay_log_description_nth(const ReplayLogDescription *d,
                                        size_t i, const char **value);
+
+/**
+ * replay_log_description_adapter: look up the name of an adapter
+ * @d: the description, borrowed
+ * @number: the adapter's number in the events of the recording, from 0; any
+ *          value is allowed
+ *
+ * The keys that begin with REPLAY_LOG_KEY_ADAPTER name the adapters, in the
+ * order of their numbers.
+ *
+ * Returns: the part of the key that follows the prefix, borrowed from @d; NULL
+ * if @d describes no adapter with this number.
+ */
+const char *replay_log_description_adapter(const ReplayLogDescription *d,
+                                           uint64_t number);
 
 /**
  * replay_log_crc32c: the checksum that recordings use

@@ -388,6 +388,34 @@ static void test_description(void)
     replay_log_reader_close(r);
 }
 
+static void test_description_adapters(void)
+{
+    g_autoptr(ReplayLogDescription) d = replay_log_description_new();
+
+    replay_log_description_add(d, "adapter", "a key without the prefix's dot");
+    replay_log_description_add(d, REPLAY_LOG_KEY_ADAPTER "n1", "NIC e1000");
+    replay_log_description_add(d, REPLAY_LOG_KEY_INFO REPLAY_LOG_KEY_ADAPTER
+                               "n1.backend", "user");
+    replay_log_description_add(d, "ram", "134217728");
+    replay_log_description_add(d, REPLAY_LOG_KEY_ADAPTER "n0.x", "no NIC");
+    replay_log_description_add(d, REPLAY_LOG_KEY_ADAPTER, "no name");
+
+    g_assert_cmpstr(replay_log_description_adapter(d, 0), ==, "n1");
+    g_assert_cmpstr(replay_log_description_adapter(d, 1), ==, "n0.x");
+    g_assert_cmpstr(replay_log_description_adapter(d, 2), ==, "");
+    g_assert_null(replay_log_description_adapter(d, 3));
+    g_assert_null(replay_log_description_adapter(d, UINT64_MAX));
+}
+
+static void test_description_no_adapters(void)
+{
+    g_autoptr(ReplayLogDescription) none = replay_log_description_new();
+    g_autoptr(ReplayLogDescription) others = description_new();
+
+    g_assert_null(replay_log_description_adapter(none, 0));
+    g_assert_null(replay_log_description_adapter(others, 0));
+}
+
 static void test_description_too_large(void)
 {
     g_autofree char *path = test_path();
@@ -1974,6 +2002,10 @@ int main(int argc, char **argv)
                     test_largest_event);
     g_test_add_func("/replay-log/description/reads-the-same",
                     test_description);
+    g_test_add_func("/replay-log/description-adapters/have-names-by-number",
+                    test_description_adapters);
+    g_test_add_func("/replay-log/description-no-adapters/has-no-name",
+                    test_description_no_adapters);
     g_test_add_func("/replay-log/description-too-large/reports",
                     test_description_too_large);
     g_test_add_func("/replay-log/event-names/match-the-enum",
