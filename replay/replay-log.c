@@ -110,46 +110,18 @@ QEMU_BUILD_BUG_ON(REPLAY_LOG_DEFLATE_SAMPLE_BYTES >
 
 /* --- Events: names and fields ------------------------------------------ */
 
-static const char *const replay_log_fields[REPLAY_LOG_KINDS] = {
-#define REPLAY_LOG_EVENT_FIELDS(name, value, fields) \
-    [value] = fields, /* a list item; no parentheses */
-    REPLAY_LOG_EVENTS(REPLAY_LOG_EVENT_FIELDS)
-#undef REPLAY_LOG_EVENT_FIELDS
+static const char *const replay_log_names[REPLAY_LOG_KINDS] = {
+#define REPLAY_LOG_EVENT_NAME(number, name, text, fields) \
+    [number] = text, /* a list item; no parentheses */
+    REPLAY_LOG_EVENTS(REPLAY_LOG_EVENT_NAME)
+#undef REPLAY_LOG_EVENT_NAME
 };
 
-static const char *const replay_log_names[REPLAY_LOG_KINDS] = {
-    [REPLAY_EV_INSTRUCTION] = "instruction",
-    [REPLAY_EV_INTERRUPT] = "interrupt",
-    [REPLAY_EV_EXCEPTION] = "exception",
-    [REPLAY_EV_ASYNC_BH] = "async-bh",
-    [REPLAY_EV_ASYNC_BH_ONESHOT] = "async-bh-oneshot",
-    [REPLAY_EV_ASYNC_INPUT] = "async-input",
-    [REPLAY_EV_ASYNC_INPUT_SYNC] = "async-input-sync",
-    [REPLAY_EV_ASYNC_CHAR_READ] = "async-char-read",
-    [REPLAY_EV_ASYNC_BLOCK] = "async-block",
-    [REPLAY_EV_ASYNC_NET] = "async-net",
-    [REPLAY_EV_ASYNC_NET_LINK] = "async-net-link",
-    [REPLAY_EV_ASYNC_CHAR_MUX] = "async-char-mux",
-    [REPLAY_EV_SHUTDOWN] = "shutdown",
-    [REPLAY_EV_CHAR_WRITE] = "char-write",
-    [REPLAY_EV_CHAR_READ_ALL] = "char-read-all",
-    [REPLAY_EV_CHAR_READ_ALL_ERROR] = "char-read-all-error",
-    [REPLAY_EV_AUDIO_OUT] = "audio-out",
-    [REPLAY_EV_AUDIO_IN] = "audio-in",
-    [REPLAY_EV_RANDOM] = "random",
-    [REPLAY_EV_CLOCK_HOST] = "clock-host",
-    [REPLAY_EV_CLOCK_VIRTUAL_RT] = "clock-virtual-rt",
-    [REPLAY_EV_CHECKPOINT_WARP_START] = "checkpoint-warp-start",
-    [REPLAY_EV_CHECKPOINT_WARP_ACCOUNT] = "checkpoint-warp-account",
-    [REPLAY_EV_CHECKPOINT_RESET_REQUESTED] = "checkpoint-reset-requested",
-    [REPLAY_EV_CHECKPOINT_SUSPEND_REQUESTED] = "checkpoint-suspend-requested",
-    [REPLAY_EV_CHECKPOINT_CLOCK_VIRTUAL] = "checkpoint-clock-virtual",
-    [REPLAY_EV_CHECKPOINT_CLOCK_HOST] = "checkpoint-clock-host",
-    [REPLAY_EV_CHECKPOINT_CLOCK_VIRTUAL_RT] = "checkpoint-clock-virtual-rt",
-    [REPLAY_EV_CHECKPOINT_INIT] = "checkpoint-init",
-    [REPLAY_EV_CHECKPOINT_RESET] = "checkpoint-reset",
-    [REPLAY_EV_NET_SENT] = "net-sent",
-    [REPLAY_EV_NET_SENT_DATA] = "net-sent-data",
+static const char *const replay_log_fields[REPLAY_LOG_KINDS] = {
+#define REPLAY_LOG_EVENT_FIELDS(number, name, text, fields) \
+    [number] = fields, /* a list item; no parentheses */
+    REPLAY_LOG_EVENTS(REPLAY_LOG_EVENT_FIELDS)
+#undef REPLAY_LOG_EVENT_FIELDS
 };
 
 const char *replay_log_event_name(uint8_t kind)

@@ -33,8 +33,13 @@
 #define REPLAY_LOG_DESC_STR_MAX     4096
 
 /*
- * The kinds of events: (name, value on disk, fields).  Values are part of the
- * format: they are never reused.  A field is one character:
+ * The kinds of events, one row each: number in the file, name in the code, name
+ * in messages and traces, fields.  The comment above a row names its fields in
+ * their order.  The numbers are part of the format: a number is never given to
+ * another kind.  Gaps between the groups (async, shutdown, char, audio, random,
+ * clock, checkpoint, net) leave room for new kinds.
+ *
+ * The fields are a string with one character for each field:
  *
  *   u  unsigned number, varint
  *   s  signed number, zigzag varint
@@ -42,47 +47,66 @@
  *      of the previous event of this kind in this chunk (0 before the first)
  *   i  unsigned number, zigzag varint of the difference from the current
  *      instruction count
- *   b  bytes, varint length before them; at most one, and last
- *
- * Ranges (async, shutdown, clock, checkpoint) leave room to grow.
+ *   b  bytes, preceded by their number as a varint; a kind has at most one
+ *      such field, and it is the last
  */
 #define REPLAY_LOG_EVENTS(E) \
-    E(INSTRUCTION,            0x00, "u")    /* how many were executed */ \
-    E(INTERRUPT,              0x01, "")                                  \
-    E(EXCEPTION,              0x02, "")                                  \
-    E(ASYNC_BH,               0x10, "i")    /* id */                     \
-    E(ASYNC_BH_ONESHOT,       0x11, "i")    /* id */                     \
-    E(ASYNC_INPUT,            0x12, "uuss") /* type, selector, value, down */ \
-    E(ASYNC_INPUT_SYNC,       0x13, "")                                  \
-    E(ASYNC_CHAR_READ,        0x14, "ub")   /* character device, bytes */ \
-    E(ASYNC_BLOCK,            0x15, "u")    /* request id */             \
-    E(ASYNC_NET,              0x16, "uub")  /* adapter, flags, packet */ \
-    E(ASYNC_NET_LINK,         0x17, "ub")   /* up, name of the client */ \
-    E(ASYNC_CHAR_MUX,         0x18, "uub")  /* device, front end, bytes */ \
-    E(SHUTDOWN,               0x20, "u")    /* ShutdownCause */          \
-    E(CHAR_WRITE,             0x28, "ss")   /* result, offset */         \
-    E(CHAR_READ_ALL,          0x29, "b")    /* bytes */                  \
-    E(CHAR_READ_ALL_ERROR,    0x2a, "s")    /* result */                 \
-    E(AUDIO_OUT,              0x30, "u")    /* samples played */         \
-    E(AUDIO_IN,               0x31, "uub")  /* recorded, position, samples */ \
-    E(RANDOM,                 0x38, "sb")   /* result, bytes */          \
-    E(CLOCK_HOST,             0x40, "c")    /* ns */                     \
-    E(CLOCK_VIRTUAL_RT,       0x41, "c")    /* ns */                     \
-    E(CHECKPOINT_WARP_START,       0x50, "")                             \
-    E(CHECKPOINT_WARP_ACCOUNT,     0x51, "")                             \
-    E(CHECKPOINT_RESET_REQUESTED,  0x52, "")                             \
-    E(CHECKPOINT_SUSPEND_REQUESTED, 0x53, "")                            \
-    E(CHECKPOINT_CLOCK_VIRTUAL,    0x54, "")                             \
-    E(CHECKPOINT_CLOCK_HOST,       0x55, "")                             \
-    E(CHECKPOINT_CLOCK_VIRTUAL_RT, 0x56, "")                             \
-    E(CHECKPOINT_INIT,             0x57, "")                             \
-    E(CHECKPOINT_RESET,            0x58, "")                             \
-    E(NET_SENT,               0x60, "uuu")  /* adapter, length, CRC32C */ \
-    E(NET_SENT_DATA,          0x61, "ub")   /* adapter, packet */
+    /* number of executed instructions */ \
+    E(0x00, INSTRUCTION, "instruction", "u") \
+    E(0x01, INTERRUPT, "interrupt", "") \
+    E(0x02, EXCEPTION, "exception", "") \
+    /* id of the bottom half */ \
+    E(0x10, ASYNC_BH, "async-bh", "i") \
+    /* id of the bottom half */ \
+    E(0x11, ASYNC_BH_ONESHOT, "async-bh-oneshot", "i") \
+    /* type, selector, value, down */ \
+    E(0x12, ASYNC_INPUT, "async-input", "uuss") \
+    E(0x13, ASYNC_INPUT_SYNC, "async-input-sync", "") \
+    /* character device, bytes */ \
+    E(0x14, ASYNC_CHAR_READ, "async-char-read", "ub") \
+    /* id of the request */ \
+    E(0x15, ASYNC_BLOCK, "async-block", "u") \
+    /* adapter, flags, packet */ \
+    E(0x16, ASYNC_NET, "async-net", "uub") \
+    /* 1 for up or 0 for down, name of the network client */ \
+    E(0x17, ASYNC_NET_LINK, "async-net-link", "ub") \
+    /* character device, front end, bytes */ \
+    E(0x18, ASYNC_CHAR_MUX, "async-char-mux", "uub") \
+    /* ShutdownCause */ \
+    E(0x20, SHUTDOWN, "shutdown", "u") \
+    /* result, offset */ \
+    E(0x28, CHAR_WRITE, "char-write", "ss") \
+    /* bytes */ \
+    E(0x29, CHAR_READ_ALL, "char-read-all", "b") \
+    /* result */ \
+    E(0x2a, CHAR_READ_ALL_ERROR, "char-read-all-error", "s") \
+    /* number of played samples */ \
+    E(0x30, AUDIO_OUT, "audio-out", "u") \
+    /* number of recorded samples, position, samples */ \
+    E(0x31, AUDIO_IN, "audio-in", "uub") \
+    /* result, bytes */ \
+    E(0x38, RANDOM, "random", "sb") \
+    /* nanoseconds */ \
+    E(0x40, CLOCK_HOST, "clock-host", "c") \
+    /* nanoseconds */ \
+    E(0x41, CLOCK_VIRTUAL_RT, "clock-virtual-rt", "c") \
+    E(0x50, CHECKPOINT_WARP_START, "checkpoint-warp-start", "") \
+    E(0x51, CHECKPOINT_WARP_ACCOUNT, "checkpoint-warp-account", "") \
+    E(0x52, CHECKPOINT_RESET_REQUESTED, "checkpoint-reset-requested", "") \
+    E(0x53, CHECKPOINT_SUSPEND_REQUESTED, "checkpoint-suspend-requested", "") \
+    E(0x54, CHECKPOINT_CLOCK_VIRTUAL, "checkpoint-clock-virtual", "") \
+    E(0x55, CHECKPOINT_CLOCK_HOST, "checkpoint-clock-host", "") \
+    E(0x56, CHECKPOINT_CLOCK_VIRTUAL_RT, "checkpoint-clock-virtual-rt", "") \
+    E(0x57, CHECKPOINT_INIT, "checkpoint-init", "") \
+    E(0x58, CHECKPOINT_RESET, "checkpoint-reset", "") \
+    /* adapter, length in bytes, CRC32C */ \
+    E(0x60, NET_SENT, "net-sent", "uuu") \
+    /* adapter, packet */ \
+    E(0x61, NET_SENT_DATA, "net-sent-data", "ub")
 
 typedef enum ReplayLogEventKind {
-#define REPLAY_LOG_EVENT_ENUM(name, value, fields) \
-    REPLAY_EV_##name = value, /* a list item; no parentheses */
+#define REPLAY_LOG_EVENT_ENUM(number, name, text, fields) \
+    REPLAY_EV_##name = number, /* a list item; no parentheses */
     REPLAY_LOG_EVENTS(REPLAY_LOG_EVENT_ENUM)
 #undef REPLAY_LOG_EVENT_ENUM
 } ReplayLogEventKind;
