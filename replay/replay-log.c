@@ -79,12 +79,15 @@ QEMU_BUILD_BUG_ON(REPLAY_LOG_BUF_BYTES > REPLAY_LOG_CHUNK_MAX_BYTES);
  * drops every second entry, and from then on takes every second chunk.
  */
 #define REPLAY_LOG_INDEX_MAX        16384
-#define REPLAY_LOG_ADAPTERS_MAX     256
-#define REPLAY_LOG_ADAPTER_NAME_MAX 255
 QEMU_BUILD_BUG_ON((REPLAY_LOG_INDEX_MAX * 4 + REPLAY_LOG_ADAPTERS_MAX * 3 +
                    REPLAY_LOG_KINDS * 2 + 6) * REPLAY_LOG_VARINT_BYTES +
-                  REPLAY_LOG_ADAPTERS_MAX * REPLAY_LOG_ADAPTER_NAME_MAX >
+                  REPLAY_LOG_ADAPTERS_MAX * REPLAY_LOG_ADAPTER_NAME_MAX_BYTES >
                   REPLAY_LOG_CHUNK_MAX_BYTES);
+/* The description has a key for each adapter, with its whole name. */
+QEMU_BUILD_BUG_ON(REPLAY_LOG_ADAPTERS_MAX > REPLAY_LOG_DESC_MAX);
+QEMU_BUILD_BUG_ON(sizeof(REPLAY_LOG_KEY_ADAPTER) - 1 +
+                  REPLAY_LOG_ADAPTER_NAME_MAX_BYTES >
+                  REPLAY_LOG_DESC_STR_MAX);
 /* The end chunk's own offset, its last field and so the file's last bytes. */
 #define REPLAY_LOG_TRAILER_BYTES    8
 
@@ -874,7 +877,7 @@ static const char *replay_log_end_load(ReplayLogInput *in,
     for (i = 0, sum = 0; i < n; i++) {
         uint64_t packets, bytes;
         g_autofree char *name =
-            replay_log_str_load(in, REPLAY_LOG_ADAPTER_NAME_MAX);
+            replay_log_str_load(in, REPLAY_LOG_ADAPTER_NAME_MAX_BYTES);
 
         if (!name || !replay_log_varint_load(in, &packets) ||
             !replay_log_varint_load(in, &bytes) || packets > c->packet - sum) {
@@ -1600,7 +1603,8 @@ void replay_log_writer_name_adapter(ReplayLogWriter *w, unsigned id,
 
     if (a) {
         g_free(a->name);
-        a->name = replay_log_str_clean(name, REPLAY_LOG_ADAPTER_NAME_MAX);
+        a->name = replay_log_str_clean(name,
+                                       REPLAY_LOG_ADAPTER_NAME_MAX_BYTES);
     }
 }
 

@@ -31,6 +31,9 @@
 /* Entries and bytes of one description. */
 #define REPLAY_LOG_DESC_MAX         1024
 #define REPLAY_LOG_DESC_STR_MAX     4096
+/* Adapters that the end chunk has totals for, and the bytes of one's name. */
+#define REPLAY_LOG_ADAPTERS_MAX     256
+#define REPLAY_LOG_ADAPTER_NAME_MAX_BYTES 255
 
 /*
  * The kinds of events, one row each: number in the file, name in the code, name
