@@ -20,8 +20,8 @@
 #include "trace.h"
 #include "replay-internal.h"
 
-/* The longest name of a network client that is recorded, bytes. */
-#define NAME_MAX_BYTES      255
+/* The longest name of a network client that is recorded. */
+#define NAME_MAX_BYTES      REPLAY_LOG_ADAPTER_NAME_MAX_BYTES
 
 typedef struct ReplayNetLink {
     ReplayEvent ev;

@@ -109,6 +109,7 @@ static void replay_fetch_event(void)
     replay_now.pos = replay_log_reader_pos(file.reader);
     replay_now.insns_left = 0;
     status = replay_log_read_event(file.reader, &replay_now.next, &err);
+    replay_now.read_bytes = replay_log_reader_bytes(file.reader);
     if (status != REPLAY_LOG_OK) {
         replay_now.next.kind = REPLAY_EV_NONE;
     }
@@ -168,8 +169,7 @@ void replay_file_explain_machine(void)
     if (file.reader) {
         g_autoptr(ReplayLogDescription) now = replay_machine_describe();
 
-        if (!replay_machine_check(replay_log_reader_description(file.reader),
-                                  now, &err)) {
+        if (!replay_machine_check(replay_now.description, now, &err)) {
             error_report_err(err);
         }
     }
@@ -178,8 +178,7 @@ void replay_file_explain_machine(void)
 static bool replay_file_begin_replay(Error **errp)
 {
     g_autoptr(ReplayLogDescription) now = replay_machine_describe();
-    const ReplayLogDescription *recorded =
-        replay_log_reader_description(file.reader);
+    const ReplayLogDescription *recorded = replay_now.description;
     Error *err = NULL;
 
     if (!replay_machine_check(recorded, now, &err)) {
@@ -222,6 +221,7 @@ bool replay_file_open(Error **errp)
         return false;
     }
     replay_now.uuid = *replay_log_reader_uuid(file.reader);
+    replay_now.description = replay_log_reader_description(file.reader);
     file.info = replay_log_reader_info(file.reader);
     replay_fetch_event();
     return true;
@@ -235,11 +235,6 @@ bool replay_file_is_open(void)
 const ReplayLogInfo *replay_file_info(void)
 {
     return &file.info;
-}
-
-uint64_t replay_file_read_bytes(void)
-{
-    return file.reader ? replay_log_reader_bytes(file.reader) : 0;
 }
 
 ReplayLogStats replay_file_stats(void)
@@ -275,6 +270,7 @@ static bool replay_file_check_end(Error **errp)
         replay_now.pos = replay_log_reader_pos(file.reader);
         status = replay_log_read_event(file.reader, &replay_now.next, &err);
     } while (status == REPLAY_LOG_OK);
+    replay_now.read_bytes = replay_log_reader_bytes(file.reader);
     replay_now.next.kind = REPLAY_EV_NONE;
     if (status == REPLAY_LOG_END) {
         error_free(err);
@@ -297,6 +293,7 @@ bool replay_file_close(bool guest_ended, Error **errp)
     if (file.age_timer) {
         timer_free(g_steal_pointer(&file.age_timer));
     }
+    replay_now.description = NULL;
     replay_log_reader_close(g_steal_pointer(&file.reader));
     if (writer) {
         ok = replay_log_writer_close(writer, errp);

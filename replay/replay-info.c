@@ -61,7 +61,7 @@ static void replay_query_replayed(ReplayInfo *info)
     info->has_packets = true;
     info->packets = replay_now.pos.packet;
     info->has_read_bytes = true;
-    info->read_bytes = replay_file_read_bytes();
+    info->read_bytes = replay_now.read_bytes;
     info->has_stored_bytes = true;
     info->stored_bytes = recording->file_bytes;
     info->has_raw_bytes = true;

@@ -98,9 +98,6 @@ static inline void replay_put2(ReplayLogEventKind kind, uint64_t a, uint64_t b)
 /* What is known of a recording from its headers; zeros while recording. */
 const ReplayLogInfo *replay_file_info(void);
 
-/* Replay: bytes of the file up to the end of the chunk that is replayed. */
-uint64_t replay_file_read_bytes(void);
-
 /* What was written (record) so far. */
 ReplayLogStats replay_file_stats(void);
 
@@ -287,9 +284,6 @@ int64_t replay_net_poll(int64_t timeout_ns);
 
 /* Returns: what query-replay says of the adapters; owned. */
 ReplayAdapterInfoList *replay_net_query(void);
-
-/* The netdev id of adapter @number of the recording, or NULL; borrowed. */
-const char *replay_net_adapter_name(uint64_t number);
 
 /* --- replay-char.c ----------------------------------------------------- */
 

@@ -19,8 +19,6 @@
 #include "sysemu/replay.h"
 #include "replay-internal.h"
 
-#define INFO_KEY        "info."
-
 static void G_GNUC_PRINTF(3, 4)
 replay_machine_add(ReplayLogDescription *d, const char *key,
                    const char *fmt, ...)
@@ -46,7 +44,7 @@ static void replay_machine_describe_icount(ReplayLogDescription *d)
     replay_machine_add(d, "icount.sleep", "%s",
                        qemu_opt_get_bool(opts, "sleep", true) ? "on" : "off");
     /* A replay may begin at any snapshot that belongs to the recording. */
-    replay_machine_add(d, INFO_KEY "rrsnapshot", "%s", replay_snapshot ?: "");
+    replay_machine_add(d, REPLAY_LOG_KEY_INFO "rrsnapshot", "%s", replay_snapshot ?: "");
 }
 
 static void replay_machine_describe_block(ReplayLogDescription *d)
@@ -74,7 +72,7 @@ ReplayLogDescription *replay_machine_describe(void)
     ReplayLogDescription *d = replay_log_description_new();
 
     replay_machine_add(d, "qemu", "%s", QEMU_VERSION);
-    replay_machine_add(d, INFO_KEY "qemu", "%s", QEMU_FULL_VERSION);
+    replay_machine_add(d, REPLAY_LOG_KEY_INFO "qemu", "%s", QEMU_FULL_VERSION);
     replay_machine_add(d, "machine", "%s",
                        MACHINE_GET_CLASS(current_machine)->name);
     replay_machine_add(d, "cpu", "%s", current_machine->cpu_type);
@@ -101,7 +99,7 @@ static void replay_machine_compare(const ReplayLogDescription *a,
         const char *key = replay_log_description_nth(a, i, &value);
         const char *other = replay_log_description_get(b, key);
 
-        if (g_str_has_prefix(key, INFO_KEY)) {
+        if (g_str_has_prefix(key, REPLAY_LOG_KEY_INFO)) {
             continue;
         }
         if (other && (g_str_equal(value, other) || !a_is_recorded)) {

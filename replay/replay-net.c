@@ -38,9 +38,8 @@
 QEMU_BUILD_BUG_ON(REPLAY_NET_PACKET_MAX_BYTES != NET_BUFSIZE);
 QEMU_BUILD_BUG_ON(REPLAY_NET_PACKET_MAX_BYTES > REPLAY_LOG_DATA_MAX_BYTES);
 
-/* Keys of the description: this, then the id of the netdev. */
-#define ADAPTER_KEY     "adapter."
-#define INFO_KEY        "info." ADAPTER_KEY
+/* What nobody compares of an adapter: this, the netdev's id, a dot, a name. */
+#define INFO_KEY        REPLAY_LOG_KEY_INFO REPLAY_LOG_KEY_ADAPTER
 
 /*
  * A netdev that can wait does so when this much waits for its NIC, and goes on
@@ -143,11 +142,11 @@ ReplayAdapter *replay_net_register(NetFilterState *nfs,
         return NULL;
     }
 
-    if (strlen(name) > REPLAY_NET_NAME_MAX_BYTES
-        || (net.adapters && net.adapters->len >= REPLAY_NET_ADAPTERS_MAX)) {
+    if (strlen(name) > REPLAY_LOG_ADAPTER_NAME_MAX_BYTES
+        || (net.adapters && net.adapters->len >= REPLAY_LOG_ADAPTERS_MAX)) {
         error_setg(errp, "netdev '%.40s...': a recording has at most %d "
                    "adapters, with names of at most %d bytes", name,
-                   REPLAY_NET_ADAPTERS_MAX, REPLAY_NET_NAME_MAX_BYTES);
+                   REPLAY_LOG_ADAPTERS_MAX, REPLAY_LOG_ADAPTER_NAME_MAX_BYTES);
         return NULL;
     }
 
@@ -251,7 +250,7 @@ void replay_net_describe(ReplayLogDescription *d)
         if (!s->nf) {
             continue;
         }
-        key = g_strconcat(ADAPTER_KEY, s->netdev_id, NULL);
+        key = g_strconcat(REPLAY_LOG_KEY_ADAPTER, s->netdev_id, NULL);
         value = replay_net_describe_adapter(s);
         backend = g_strconcat(INFO_KEY, s->netdev_id, ".backend", NULL);
         verify = g_strconcat(INFO_KEY, s->netdev_id, ".verify", NULL);
@@ -307,8 +306,8 @@ void replay_net_begin(const ReplayLogDescription *recorded,
             const char *value;
             const char *key = replay_log_description_nth(recorded, i, &value);
 
-            if (g_str_has_prefix(key, ADAPTER_KEY)) {
-                const char *netdev_id = key + strlen(ADAPTER_KEY);
+            if (g_str_has_prefix(key, REPLAY_LOG_KEY_ADAPTER)) {
+                const char *netdev_id = key + strlen(REPLAY_LOG_KEY_ADAPTER);
 
                 /* With rrcheck=off it may be missing: a packet will tell. */
                 replay_net_number(replay_net_find(netdev_id)
@@ -344,13 +343,6 @@ static ReplayAdapter *replay_net_by_number(uint64_t number)
         return NULL;
     }
     return g_ptr_array_index(net.by_id_in_log, number);
-}
-
-const char *replay_net_adapter_name(uint64_t number)
-{
-    const ReplayAdapter *s = replay_net_by_number(number);
-
-    return s ? s->netdev_id : NULL;
 }
 
 /* --- Packets from outside ---------------------------------------------- */
@@ -667,12 +659,12 @@ static bool replay_net_sent_compare(ReplayAdapter *s,
     uint64_t recorded_bytes = full ? ev->len_bytes : ev->num[1];
 
     if (ev->num[0] != s->id_in_log) {
-        const char *recorded = replay_net_adapter_name(ev->num[0]);
+        const ReplayAdapter *recorded = replay_net_by_number(ev->num[0]);
 
         replay_diverge("the guest sends packet %" PRIu64 " through the adapter "
                        "on netdev '%s', recorded is one through that on '%s'",
                        s->counters.sent_packets, s->netdev_id,
-                       recorded ?: "(unknown)");
+                       recorded ? recorded->netdev_id : "(unknown)");
         return false;
     }
     if (recorded_bytes != len_bytes) {

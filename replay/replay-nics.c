@@ -25,6 +25,9 @@
 #define MARK_NIC            1
 #define MARK_END            0
 
+/* Their length is one byte. */
+QEMU_BUILD_BUG_ON(REPLAY_LOG_ADAPTER_NAME_MAX_BYTES > UINT8_MAX);
+
 typedef struct ReplayNicSearch {
     const char *name;           /* of the netdev */
     NetClientState *nc;         /* found: the NIC, borrowed */

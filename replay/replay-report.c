@@ -72,7 +72,9 @@ static const char *replay_event_adapter(const ReplayLogEvent *ev)
     case REPLAY_EV_ASYNC_NET:
     case REPLAY_EV_NET_SENT:
     case REPLAY_EV_NET_SENT_DATA:
-        return replay_net_adapter_name(ev->num[0]);
+        return replay_now.description
+               ? replay_log_description_adapter(replay_now.description,
+                                                ev->num[0]) : NULL;
     default:
         return NULL;
     }
@@ -135,7 +137,7 @@ static ReplayEndInfo *replay_end_info(ReplayEndReason reason,
     } else if (reason != REPLAY_END_REASON_STUCK) {
         /* Where the recording is not what it should be, or ends. */
         info->has_file_offset = true;
-        info->file_offset = replay_file_read_bytes();
+        info->file_offset = replay_now.read_bytes;
     }
     if (adapter) {
         info->has_adapter = true;

@@ -536,10 +536,6 @@ char *replay_net_name(const char *netdev_id);
 #define REPLAY_NET_QUEUE_MAX_PACKETS    4096
 #define REPLAY_NET_QUEUE_MAX_BYTES      (8 * 1024 * 1024)
 
-/* How many adapters a recording has at the most; how long their names are. */
-#define REPLAY_NET_ADAPTERS_MAX             256
-#define REPLAY_NET_NAME_MAX_BYTES           255
-
 /* What an adapter has done so far.  BQL. */
 typedef struct ReplayNetCounters {
     uint64_t received_packets;  /* from outside, handed to the guest */
