@@ -48,13 +48,13 @@ void replay_char_describe(ReplayLogDescription *d)
 
 /* --- Bytes that come in ------------------------------------------------ */
 
-static ReplayEvent *replay_char_read_new(ReplayLogEventKind kind, uint64_t id,
+static ReplayEvent *replay_char_read_new(const ReplayEventOps *ops, uint64_t id,
                                          uint64_t frontend, const uint8_t *buf,
                                          size_t len_bytes)
 {
     ReplayCharRead *s = g_malloc(sizeof(*s) + len_bytes);
 
-    s->ev.kind = kind;
+    s->ev.ops = ops;
     s->id = id;
     s->frontend = frontend;
     s->len_bytes = len_bytes;
@@ -77,27 +77,26 @@ static uint64_t replay_char_id(const Chardev *s)
 
 void replay_chr_be_write(Chardev *s, const uint8_t *buf, int len)
 {
-    replay_queue_event(replay_char_read_new(REPLAY_EV_ASYNC_CHAR_READ,
-                                            replay_char_id(s), 0, buf, len));
+    replay_events_queue(replay_char_read_new(&replay_char_read_ops,
+                                             replay_char_id(s), 0, buf, len));
 }
 
 void replay_chr_mux_be_write(Chardev *s, int frontend, const uint8_t *buf,
                              int len)
 {
     if (replay_mode == REPLAY_MODE_RECORD) {
-        replay_queue_event(replay_char_read_new(REPLAY_EV_ASYNC_CHAR_MUX,
-                                                replay_char_id(s), frontend,
-                                                buf, len));
+        replay_events_queue(replay_char_read_new(&replay_char_mux_ops,
+                                                 replay_char_id(s), frontend,
+                                                 buf, len));
     }
 }
 
-static bool replay_char_read_save(const ReplayEvent *ev)
+static void replay_char_read_save(const ReplayEvent *ev)
 {
     const ReplayCharRead *s = container_of(ev, ReplayCharRead, ev);
     const uint64_t num[] = { s->id, s->frontend };
 
-    replay_put(ev->kind, num, s->data, s->len_bytes);
-    return true;
+    replay_put(ev->ops->kind, num, s->data, s->len_bytes);
 }
 
 static ReplayEvent *replay_char_read_load(const ReplayLogEvent *logged,
@@ -118,8 +117,9 @@ static ReplayEvent *replay_char_read_load(const ReplayLogEvent *logged,
                    frontend, id);
         return NULL;
     }
-    return replay_char_read_new(logged->kind, id, frontend, logged->data,
-                                logged->len_bytes);
+    return replay_char_read_new(mux ? &replay_char_mux_ops
+                                    : &replay_char_read_ops, id, frontend,
+                                logged->data, logged->len_bytes);
 }
 
 static void replay_char_read_run(ReplayEvent *ev)
@@ -131,6 +131,7 @@ static void replay_char_read_run(ReplayEvent *ev)
 }
 
 const ReplayEventOps replay_char_read_ops = {
+    .kind = REPLAY_EV_ASYNC_CHAR_READ,
     .save = replay_char_read_save,
     .load = replay_char_read_load,
     .run = replay_char_read_run,
@@ -145,6 +146,7 @@ static void replay_char_mux_run(ReplayEvent *ev)
 }
 
 const ReplayEventOps replay_char_mux_ops = {
+    .kind = REPLAY_EV_ASYNC_CHAR_MUX,
     .save = replay_char_read_save,
     .load = replay_char_read_load,
     .run = replay_char_mux_run,

@@ -62,7 +62,7 @@ static ReplayEvent *replay_net_link_new(uint64_t up, const char *name)
 {
     ReplayNetLink *s = g_new(ReplayNetLink, 1);
 
-    s->ev.kind = REPLAY_EV_ASYNC_NET_LINK;
+    s->ev.ops = &replay_net_link_ops;
     s->up = up;
     pstrcpy(s->name, sizeof(s->name), name);
     return &s->ev;
@@ -113,19 +113,18 @@ bool replay_net_set_link(const char *name, bool up, Error **errp)
         /* The caller says so. */
         return false;
     }
-    replay_queue_event(replay_net_link_new(up, name));
+    replay_events_queue(replay_net_link_new(up, name));
     if (up) {
         replay_net_link_open(ncs, count);
     }
     return true;
 }
 
-static bool replay_net_link_save(const ReplayEvent *ev)
+static void replay_net_link_save(const ReplayEvent *ev)
 {
     const ReplayNetLink *s = container_of(ev, ReplayNetLink, ev);
 
     replay_put(REPLAY_EV_ASYNC_NET_LINK, &s->up, s->name, strlen(s->name));
-    return true;
 }
 
 static ReplayEvent *replay_net_link_load(const ReplayLogEvent *logged,
@@ -161,6 +160,7 @@ static void replay_net_link_run(ReplayEvent *ev)
 }
 
 const ReplayEventOps replay_net_link_ops = {
+    .kind = REPLAY_EV_ASYNC_NET_LINK,
     .save = replay_net_link_save,
     .load = replay_net_link_load,
     .run = replay_net_link_run,

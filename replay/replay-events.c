@@ -3,17 +3,20 @@
  *
  * The queue of asynchronous events.
  *
- * Record: whoever brings something from outside queues it; the vCPU thread
- * takes it out between two runs of guest code, puts it into the recording
- * behind the instruction count, and makes it happen.
+ * Record: a device or back end that brings something from outside queues an
+ * event.  The vCPU thread takes it out between two runs of guest code, puts it
+ * into the recording behind the instruction count, and makes it happen.
  *
- * Replay: the recording says what happens next.  What it carries whole
- * (packets, input, characters) is made of its bytes.  What only the running
- * QEMU has (bottom halves, block completions) is looked up in the queue, where
- * the same code put it that put it there while recording; if it is not there
- * yet, it is waited for.
+ * Replay: the recording says which event happens next.  An event that the
+ * recording carries whole (packets, input, characters) is made of its bytes.
+ * An event that exists only in the running QEMU (bottom halves, block
+ * completions) is looked up in the queue, where the same code queued it as
+ * while recording; if it is not in the queue yet, the replay waits for it.
  *
- * The queue belongs to the replay mutex, the running of events to the BQL too.
+ * The queue knows no kind of event.  Each kind has a file of its own, which
+ * implements ReplayEventOps; replay.c has the table of all kinds.
+ *
+ * The replay mutex protects the queue; events run with the BQL held, too.
  */
 
 #include "qemu/osdep.h"
@@ -22,227 +25,105 @@
 #include "sysemu/replay.h"
 #include "replay-internal.h"
 
-#define FIRST_KIND      REPLAY_EV_ASYNC_BH
-#define LAST_KIND       REPLAY_EV_ASYNC_CHAR_MUX
-
-/* A bottom half of any sort: they differ in who calls them. */
-typedef struct ReplayBHEvent {
-    ReplayEvent ev;
-    uint64_t id;
-    QEMUBH *bh;             /* BH, BLOCK: borrowed */
-    QEMUBHFunc *cb;         /* BH_ONESHOT */
-    void *opaque;
-} ReplayBHEvent;
-
 /* Replay mutex. */
 static QTAILQ_HEAD(, ReplayEvent) queue = QTAILQ_HEAD_INITIALIZER(queue);
+static const ReplayEventOps *ops_of_kind[REPLAY_LOG_KINDS];
+static const ReplayEventOps *with_put_ready[REPLAY_LOG_KINDS];
+static unsigned n_with_put_ready;
 static bool enabled;
 static bool running;        /* an event runs: they do not nest */
-
-/* --- Bottom halves and block completions ------------------------------- */
-
-static bool replay_bh_save(const ReplayEvent *ev)
-{
-    replay_put1(ev->kind, container_of(ev, ReplayBHEvent, ev)->id);
-    return true;
-}
-
-static ReplayEvent *replay_bh_load(const ReplayLogEvent *logged, Error **errp)
-{
-    ReplayEvent *ev;
-
-    QTAILQ_FOREACH(ev, &queue, node) {
-        if (ev->kind == logged->kind
-            && container_of(ev, ReplayBHEvent, ev)->id == logged->num[0]) {
-            QTAILQ_REMOVE(&queue, ev, node);
-            return ev;
-        }
-    }
-    return NULL;
-}
-
-static void replay_bh_run(ReplayEvent *ev)
-{
-    g_autofree ReplayBHEvent *s = container_of(ev, ReplayBHEvent, ev);
-
-    if (s->cb) {
-        s->cb(s->opaque);
-    } else {
-        aio_bh_call(s->bh);
-    }
-}
-
-static const ReplayEventOps bh_ops = {
-    .save = replay_bh_save,
-    .load = replay_bh_load,
-    .run = replay_bh_run,
-};
-
-static void replay_queue_bh(ReplayLogEventKind kind, uint64_t id, QEMUBH *bh,
-                            QEMUBHFunc *cb, void *opaque)
-{
-    ReplayBHEvent *s = g_new(ReplayBHEvent, 1);
-
-    *s = (ReplayBHEvent) {
-        .ev.kind = kind, .id = id, .bh = bh, .cb = cb, .opaque = opaque,
-    };
-    replay_queue_event(&s->ev);
-}
-
-/* The event that will call @bh, or NULL. */
-static ReplayEvent *replay_find_bh(const QEMUBH *bh)
-{
-    ReplayEvent *ev;
-
-    QTAILQ_FOREACH(ev, &queue, node) {
-        if ((ev->kind == REPLAY_EV_ASYNC_BH
-             || ev->kind == REPLAY_EV_ASYNC_BLOCK)
-            && container_of(ev, ReplayBHEvent, ev)->bh == bh) {
-            return ev;
-        }
-    }
-    return NULL;
-}
-
-void replay_bh_schedule_event(QEMUBH *bh)
-{
-    if (!enabled) {
-        qemu_bh_schedule(bh);
-    } else if (!replay_find_bh(bh)) {
-        replay_queue_bh(REPLAY_EV_ASYNC_BH, replay_get_current_icount(),
-                        bh, NULL, NULL);
-    }
-}
-
-void replay_bh_forget_event(QEMUBH *bh)
-{
-    ReplayEvent *ev;
-
-    if (!enabled || !replay_mutex_locked()) {
-        /* Whoever schedules events holds the mutex: this is another's. */
-        return;
-    }
-    ev = replay_find_bh(bh);
-    if (ev) {
-        QTAILQ_REMOVE(&queue, ev, node);
-        g_free(container_of(ev, ReplayBHEvent, ev));
-    }
-}
-
-void replay_bh_schedule_oneshot_event(AioContext *ctx,
-                                      QEMUBHFunc *cb, void *opaque)
-{
-    if (enabled) {
-        replay_queue_bh(REPLAY_EV_ASYNC_BH_ONESHOT,
-                        replay_get_current_icount(), NULL, cb, opaque);
-    } else {
-        aio_bh_schedule_oneshot(ctx, cb, opaque);
-    }
-}
-
-void replay_block_event(QEMUBH *bh, uint64_t id)
-{
-    if (enabled) {
-        replay_queue_bh(REPLAY_EV_ASYNC_BLOCK, id, bh, NULL, NULL);
-    } else {
-        qemu_bh_schedule(bh);
-    }
-}
-
-uint64_t blkreplay_next_id(void)
-{
-    return enabled ? replay_now.next_block_id++ : 0;
-}
+static uint64_t rounds;     /* replay: how often the vCPU thread came by */
 
 /* --- The queue --------------------------------------------------------- */
 
-static const ReplayEventOps *replay_event_ops(ReplayLogEventKind kind)
-{
-    static const ReplayEventOps *const ops[LAST_KIND - FIRST_KIND + 1] = {
-        [REPLAY_EV_ASYNC_BH - FIRST_KIND] = &bh_ops,
-        [REPLAY_EV_ASYNC_BH_ONESHOT - FIRST_KIND] = &bh_ops,
-        [REPLAY_EV_ASYNC_BLOCK - FIRST_KIND] = &bh_ops,
-        [REPLAY_EV_ASYNC_INPUT - FIRST_KIND] = &replay_input_ops,
-        [REPLAY_EV_ASYNC_INPUT_SYNC - FIRST_KIND] = &replay_input_sync_ops,
-        [REPLAY_EV_ASYNC_CHAR_READ - FIRST_KIND] = &replay_char_read_ops,
-        [REPLAY_EV_ASYNC_NET - FIRST_KIND] = &replay_net_ops,
-        [REPLAY_EV_ASYNC_NET_LINK - FIRST_KIND] = &replay_net_link_ops,
-        [REPLAY_EV_ASYNC_CHAR_MUX - FIRST_KIND] = &replay_char_mux_ops,
-    };
-
-    return ops[kind - FIRST_KIND];
-}
-
-static void replay_run_event(ReplayEvent *ev)
-{
-    replay_event_ops(ev->kind)->run(ev);
-}
-
-void replay_queue_event(ReplayEvent *ev)
+void replay_events_queue(ReplayEvent *ev)
 {
     bool first;
 
     if (!enabled) {
-        replay_run_event(ev);
+        ev->ops->run(ev);
         return;
     }
     g_assert(replay_mutex_locked());
     first = QTAILQ_EMPTY(&queue);
     QTAILQ_INSERT_TAIL(&queue, ev, node);
     if (first) {
-        /* For those behind it, it is on its way already. */
+        /* If there were others, the vCPU thread is on its way already. */
         replay_wake_vcpu();
     }
 }
 
-bool replay_events_wait(void)
+bool replay_events_pending(void)
 {
     return !QTAILQ_EMPTY(&queue);
 }
 
-static ReplayEvent *replay_dequeue_event(void)
+ReplayEvent *replay_events_find(bool (*match)(const ReplayEvent *ev,
+                                              const void *opaque),
+                                const void *opaque)
+{
+    ReplayEvent *ev;
+
+    QTAILQ_FOREACH(ev, &queue, node) {
+        if (match(ev, opaque)) {
+            return ev;
+        }
+    }
+    return NULL;
+}
+
+void replay_events_remove(ReplayEvent *ev)
+{
+    QTAILQ_REMOVE(&queue, ev, node);
+}
+
+/* An event leaves the queue before it runs: it may fill the queue again. */
+static ReplayEvent *replay_events_dequeue(void)
 {
     ReplayEvent *ev = QTAILQ_FIRST(&queue);
 
     if (ev) {
-        /* First out, then run: it may look at the queue or fill it. */
         QTAILQ_REMOVE(&queue, ev, node);
     }
     return ev;
 }
 
+/* --- What the vCPU thread does with it ---------------------------------- */
+
 /*
- * Record: put and run what has been queued, and what this queues.  If that is
- * nothing there is nothing to say: not even how far the guest is.
+ * Record: put and run the events that are queued, and those that they queue.
+ * Nothing is put if there are none: not even how far the guest is.
  */
-static void replay_save_events(void)
+static void replay_events_save(void)
 {
     ReplayEvent *ev;
+    unsigned i;
 
     do {
-        while ((ev = replay_dequeue_event())) {
+        while ((ev = replay_events_dequeue())) {
             replay_catch_up();
-            if (replay_event_ops(ev->kind)->save(ev)) {
-                replay_run_event(ev);
-            } else {
-                g_free(ev);
-            }
+            ev->ops->save(ev);
+            ev->ops->run(ev);
         }
-        /* A link that goes up does so before what came since then. */
-        replay_net_save_waiting();
+        /*
+         * After the queue: a link that goes up does so before the packets that
+         * have arrived since then.
+         */
+        for (i = 0; i < n_with_put_ready; i++) {
+            with_put_ready[i]->put_ready();
+        }
     } while (!QTAILQ_EMPTY(&queue));
 }
 
-/* Replay: run the events that stand here in the recording. */
-static void replay_load_events(void)
+/* Replay: run the events that the recording has here. */
+static void replay_events_load(void)
 {
-    while (replay_now.next.kind >= FIRST_KIND
-           && replay_now.next.kind <= LAST_KIND) {
+    while (replay_is_async(replay_now.next.kind)) {
+        const ReplayEventOps *ops = ops_of_kind[replay_now.next.kind];
         Error *err = NULL;
         ReplayEvent *ev;
 
-        ev = replay_event_ops(replay_now.next.kind)->load(&replay_now.next,
-                                                          &err);
+        ev = ops->load(&replay_now.next, &err);
         if (err) {
             replay_fail_err(REPLAY_END_REASON_DAMAGED, "The recording was "
                             "changed by another program than QEMU.", err);
@@ -252,7 +133,7 @@ static void replay_load_events(void)
             return;
         }
         replay_take_next();
-        replay_run_event(ev);
+        ev->ops->run(ev);
     }
 }
 
@@ -266,29 +147,50 @@ void replay_async_events(void)
     g_assert(!running);
     running = true;
     if (replay_mode == REPLAY_MODE_RECORD) {
-        replay_save_events();
-    } else {
-        replay_vcpu_round();
-        replay_load_events();
+        replay_events_save();
+    } else if (enabled) {
+        rounds++;
+        replay_events_load();
     }
     running = false;
+}
+
+uint64_t replay_events_rounds(void)
+{
+    return rounds;
 }
 
 void replay_flush_events(void)
 {
     ReplayEvent *ev;
 
-    while ((ev = replay_dequeue_event())) {
-        replay_run_event(ev);
+    while ((ev = replay_events_dequeue())) {
+        ev->ops->run(ev);
     }
 }
 
-void replay_events_queued(bool queued)
+void replay_events_start(const ReplayEventOps *const kinds[])
 {
-    enabled = queued;
-    if (!queued) {
-        replay_flush_events();
+    unsigned kind;
+
+    for (; *kinds; kinds++) {
+        ops_of_kind[(*kinds)->kind] = *kinds;
+        if ((*kinds)->put_ready) {
+            with_put_ready[n_with_put_ready++] = *kinds;
+        }
     }
+    for (kind = 0; kind < REPLAY_LOG_KINDS; kind++) {
+        /* The reader returns events of known kinds only: each has its row. */
+        g_assert(!replay_is_async(kind) || !replay_log_event_name(kind)
+                 || ops_of_kind[kind]);
+    }
+    enabled = true;
+}
+
+void replay_events_stop(void)
+{
+    enabled = false;
+    replay_flush_events();
 }
 
 bool replay_events_enabled(void)

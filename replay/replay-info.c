@@ -32,7 +32,7 @@ static struct {
 /* Percent of the recording that were replayed, by instructions. */
 static double replay_percent(void)
 {
-    uint64_t total = replay_file_info()->icount;
+    uint64_t total = replay_stream_info()->icount;
 
     return total ? MIN(100.0, 100.0 * replay_now.icount / total)
                  : 100.0;
@@ -40,7 +40,7 @@ static double replay_percent(void)
 
 static void replay_query_recording(ReplayInfo *info)
 {
-    ReplayLogStats stats = replay_file_stats();
+    ReplayLogStats stats = replay_stream_stats();
 
     info->has_events = true;
     info->events = stats.events;
@@ -54,7 +54,7 @@ static void replay_query_recording(ReplayInfo *info)
 
 static void replay_query_replayed(ReplayInfo *info)
 {
-    const ReplayLogInfo *recording = replay_file_info();
+    const ReplayLogInfo *recording = replay_stream_info();
 
     info->has_events = true;
     info->events = replay_now.pos.event;
@@ -162,13 +162,13 @@ static void replay_progress_print(void)
     const char *end = progress.rewrite ? "\033[K\r" : "\n";
 
     if (replay_mode == REPLAY_MODE_RECORD) {
-        ReplayLogStats stats = replay_file_stats();
+        ReplayLogStats stats = replay_stream_stats();
 
         fprintf(stderr, "recording: icount %" PRIu64 ", %" PRIu64
                 " packets, %" PRIu64 " bytes, %.0f s%s", icount,
                 stats.packets, stats.stored_bytes, seconds, end);
     } else {
-        uint64_t total = replay_file_info()->icount;
+        uint64_t total = replay_stream_info()->icount;
         uint64_t done = icount - progress.started_icount;
         double recorded_seconds =
             (double)(replay_now.clock_ns[REPLAY_CLOCK_VIRTUAL_RT]
@@ -194,7 +194,7 @@ static void replay_progress_tick(void *opaque)
     trace_replay_progress(ReplayMode_str(replay_mode),
                           replay_now.icount,
                           replay_mode == REPLAY_MODE_RECORD
-                          ? replay_file_stats().packets
+                          ? replay_stream_stats().packets
                           : replay_now.pos.packet);
     replay_progress_print();
     timer_mod_ns(progress.timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME)

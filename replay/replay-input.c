@@ -19,17 +19,17 @@ typedef struct ReplayInput {
     InputEvent *input;      /* owned; NULL for a sync */
 } ReplayInput;
 
-static ReplayEvent *replay_input_new(ReplayLogEventKind kind,
+static ReplayEvent *replay_input_new(const ReplayEventOps *ops,
                                      InputEvent *input)
 {
     ReplayInput *s = g_new(ReplayInput, 1);
 
-    s->ev.kind = kind;
+    s->ev.ops = ops;
     s->input = input;
     return &s->ev;
 }
 
-static bool replay_input_save(const ReplayEvent *ev)
+static void replay_input_save(const ReplayEvent *ev)
 {
     const InputEvent *input = container_of(ev, ReplayInput, ev)->input;
     const KeyValue *key;
@@ -58,8 +58,7 @@ static bool replay_input_save(const ReplayEvent *ev)
     default:
         g_assert_not_reached();
     }
-    replay_put(ev->kind, num, NULL, 0);
-    return true;
+    replay_put(ev->ops->kind, num, NULL, 0);
 }
 
 /* Fills in @input with pointers to the other arguments.  False if invalid. */
@@ -116,7 +115,7 @@ static ReplayEvent *replay_input_load(const ReplayLogEvent *logged,
                    logged->num[0], logged->num[1], (int64_t)logged->num[2]);
         return NULL;
     }
-    return replay_input_new(logged->kind, QAPI_CLONE(InputEvent, &input));
+    return replay_input_new(&replay_input_ops, QAPI_CLONE(InputEvent, &input));
 }
 
 static void replay_input_run(ReplayEvent *ev)
@@ -128,21 +127,21 @@ static void replay_input_run(ReplayEvent *ev)
 }
 
 const ReplayEventOps replay_input_ops = {
+    .kind = REPLAY_EV_ASYNC_INPUT,
     .save = replay_input_save,
     .load = replay_input_load,
     .run = replay_input_run,
 };
 
-static bool replay_input_sync_save(const ReplayEvent *ev)
+static void replay_input_sync_save(const ReplayEvent *ev)
 {
-    replay_put0(ev->kind);
-    return true;
+    replay_put0(ev->ops->kind);
 }
 
 static ReplayEvent *replay_input_sync_load(const ReplayLogEvent *logged,
                                            Error **errp)
 {
-    return replay_input_new(logged->kind, NULL);
+    return replay_input_new(&replay_input_sync_ops, NULL);
 }
 
 static void replay_input_sync_run(ReplayEvent *ev)
@@ -152,6 +151,7 @@ static void replay_input_sync_run(ReplayEvent *ev)
 }
 
 const ReplayEventOps replay_input_sync_ops = {
+    .kind = REPLAY_EV_ASYNC_INPUT_SYNC,
     .save = replay_input_sync_save,
     .load = replay_input_sync_load,
     .run = replay_input_sync_run,
@@ -164,8 +164,8 @@ void replay_input_event(QemuConsole *src, InputEvent *evt)
         qemu_input_event_send_impl(src, evt);
         break;
     case REPLAY_MODE_RECORD:
-        replay_queue_event(replay_input_new(REPLAY_EV_ASYNC_INPUT,
-                                            QAPI_CLONE(InputEvent, evt)));
+        replay_events_queue(replay_input_new(&replay_input_ops,
+                                             QAPI_CLONE(InputEvent, evt)));
         break;
     default:
         break;
@@ -179,7 +179,7 @@ void replay_input_sync_event(void)
         qemu_input_event_sync_impl();
         break;
     case REPLAY_MODE_RECORD:
-        replay_queue_event(replay_input_new(REPLAY_EV_ASYNC_INPUT_SYNC, NULL));
+        replay_events_queue(replay_input_new(&replay_input_sync_ops, NULL));
         break;
     default:
         break;

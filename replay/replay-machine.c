@@ -12,6 +12,7 @@
 #include "qemu-version.h"
 #include "qemu/accel.h"
 #include "qemu/config-file.h"
+#include "qemu/error-report.h"
 #include "qemu/option.h"
 #include "hw/boards.h"
 #include "hw/core/cpu.h"
@@ -122,9 +123,9 @@ static void replay_machine_compare(const ReplayLogDescription *a,
     }
 }
 
-bool replay_machine_check(const ReplayLogDescription *recorded,
-                          const ReplayLogDescription *now, Error **errp)
+bool replay_machine_check(const ReplayLogDescription *now, Error **errp)
 {
+    const ReplayLogDescription *recorded = replay_now.description;
     g_autoptr(GString) differences = g_string_new(NULL);
 
     replay_machine_compare(recorded, now, true, differences);
@@ -138,4 +139,17 @@ bool replay_machine_check(const ReplayLogDescription *recorded,
                       "with only rr=record changed to rr=replay. adapter.ID is "
                       "the netdev ID with its NIC.\n", differences->str);
     return false;
+}
+
+void replay_machine_explain(void)
+{
+    Error *err = NULL;
+
+    if (replay_now.description) {
+        g_autoptr(ReplayLogDescription) now = replay_machine_describe();
+
+        if (!replay_machine_check(now, &err)) {
+            error_report_err(err);
+        }
+    }
 }

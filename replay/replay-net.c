@@ -295,8 +295,7 @@ replay_net_recorded_verify(const ReplayLogDescription *recorded,
                            FILTER_REPLAY_VERIFY_OFF, NULL);
 }
 
-void replay_net_begin(const ReplayLogDescription *recorded,
-                      ReplayLogWriter *writer)
+void replay_net_begin(const ReplayLogDescription *recorded)
 {
     size_t i;
 
@@ -323,8 +322,7 @@ void replay_net_begin(const ReplayLogDescription *recorded,
         if (s->nf) {
             /* The order in which replay_net_describe() has named them. */
             replay_net_number(s, s->verify);
-            replay_log_writer_name_adapter(writer, s->id_in_log,
-                                           s->netdev_id);
+            replay_stream_name_adapter(s->id_in_log, s->netdev_id);
         }
     }
 }
@@ -375,7 +373,7 @@ static ReplayNetPacket *replay_net_new_packet(ReplayAdapter *s, uint32_t flags,
 {
     ReplayNetPacket *p = g_malloc(sizeof(*p) + len_bytes);
 
-    p->ev.kind = REPLAY_EV_ASYNC_NET;
+    p->ev.ops = &replay_net_ops;
     p->adapter = s;
     p->flags = flags;
     p->len_bytes = len_bytes;
@@ -433,7 +431,8 @@ static bool replay_net_is_crowded(const ReplayAdapter *s, unsigned divisor)
            || s->waiting_bytes >= HOLD_BYTES / divisor;
 }
 
-void replay_net_save_waiting(void)
+/* Record: put the packets that NICs have room for, and hand them over. */
+static void replay_net_put_ready(void)
 {
     guint i;
 
@@ -596,10 +595,12 @@ static void replay_net_run(ReplayEvent *ev)
     replay_net_deliver(p);
 }
 
-/* While recording, packets are not in the queue of events: see above. */
+/* While recording, packets wait in @waiting and not in the queue of events. */
 const ReplayEventOps replay_net_ops = {
+    .kind = REPLAY_EV_ASYNC_NET,
     .load = replay_net_load,
     .run = replay_net_run,
+    .put_ready = replay_net_put_ready,
 };
 
 /* --- Packets from the guest -------------------------------------------- */
@@ -707,7 +708,8 @@ static void replay_net_sent_replay(ReplayAdapter *s,
         return;
     }
     replay_catch_up();
-    replay_came(REPLAY_EV_NET_SENT, s->netdev_id, s->counters.sent_packets);
+    replay_report_guest_event(REPLAY_EV_NET_SENT, s->netdev_id,
+                              s->counters.sent_packets);
     if (!replay_next_event_is(REPLAY_EV_NET_SENT)
         && !replay_next_event_is(REPLAY_EV_NET_SENT_DATA)) {
         s->counters.mismatched++;

@@ -60,6 +60,8 @@ typedef struct ReplayNow {
     bool begun;
     /* replay: it cannot go on, and the user was told */
     bool failed;
+    /* replay: the request of the host that ended the recorder, or NONE */
+    ShutdownCause host_shutdown;
 } ReplayNow;
 
 extern ReplayNow replay_now;

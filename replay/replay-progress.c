@@ -49,33 +49,8 @@ static struct {
     uint64_t event;             /* what was next when it was last looked at */
     uint64_t insns_left;
     unsigned main_rounds;       /* since then */
-    unsigned vcpu_rounds;
+    uint64_t vcpu_rounds;       /* replay_events_rounds() then */
 } progress;
-
-/* Returns: whether only the main loop can make an event of this kind. */
-static bool replay_is_main_loop_event(uint8_t kind)
-{
-    switch (kind) {
-    case REPLAY_EV_SHUTDOWN:
-    case REPLAY_EV_CHECKPOINT_WARP_START:
-    case REPLAY_EV_CHECKPOINT_RESET_REQUESTED:
-    case REPLAY_EV_CHECKPOINT_SUSPEND_REQUESTED:
-    case REPLAY_EV_CHECKPOINT_CLOCK_HOST:
-    case REPLAY_EV_CHECKPOINT_CLOCK_VIRTUAL_RT:
-    case REPLAY_EV_CHECKPOINT_RESET:
-        return true;
-    default:
-        return false;
-    }
-}
-
-void replay_wake_main_loop(void)
-{
-    if (replay_is_main_loop_event(replay_now.next.kind)
-        && qemu_in_vcpu_thread()) {
-        qemu_notify_event();
-    }
-}
 
 /* Has anything happened since the last look? */
 static bool replay_has_progressed(void)
@@ -87,15 +62,8 @@ static bool replay_has_progressed(void)
     progress.event = replay_now.pos.event;
     progress.insns_left = replay_now.insns_left;
     progress.main_rounds = 0;
-    progress.vcpu_rounds = 0;
+    progress.vcpu_rounds = replay_events_rounds();
     return true;
-}
-
-void replay_vcpu_round(void)
-{
-    if (!replay_has_progressed()) {
-        progress.vcpu_rounds++;
-    }
 }
 
 /*
@@ -170,7 +138,8 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
     if (!replay_has_progressed()) {
         progress.main_rounds++;
         if (progress.main_rounds > STUCK_ROUNDS
-            && (vcpu_idle || progress.vcpu_rounds > STUCK_ROUNDS)) {
+            && (vcpu_idle || replay_events_rounds() - progress.vcpu_rounds
+                             > STUCK_ROUNDS)) {
             if (!replay_disks_are_busy()) {
                 replay_fail(REPLAY_END_REASON_STUCK, NULL,
                             "the recording has the event '%s' next, and "
@@ -182,7 +151,7 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
             }
             /* What they complete has as many rounds to get to the guest. */
             progress.main_rounds = SPIN_ROUNDS;
-            progress.vcpu_rounds = 0;
+            progress.vcpu_rounds = replay_events_rounds();
         }
     }
 

@@ -16,10 +16,9 @@
 #include "hw/core/cpu.h"
 #include "qemu/error-report.h"
 #include "sysemu/cpu-timers.h"
-#include "sysemu/replay.h"
 #include "sysemu/runstate.h"
 #include "trace.h"
-#include "replay-internal.h"
+#include "replay-report.h"
 
 /* How many events a report looks back. */
 #define LAST_EVENTS     16
@@ -39,21 +38,21 @@ static struct {
     uint64_t came_packet;
 } report = { .came = REPLAY_EV_NONE };
 
-void replay_clear_failure(void)
+void replay_report_reset(void)
 {
-    replay_now.failed = false;
     report.ended = false;
     report.remembered = 0;
 }
 
-void replay_came(ReplayLogEventKind kind, const char *adapter, uint64_t packet)
+void replay_report_guest_event(ReplayLogEventKind kind, const char *adapter,
+                               uint64_t packet)
 {
     report.came = kind;
     report.came_adapter = adapter;
     report.came_packet = packet;
 }
 
-void replay_remember_event(const ReplayLogEvent *ev)
+void replay_report_replayed(const ReplayLogEvent *ev)
 {
     report.came = REPLAY_EV_NONE;
 
@@ -273,7 +272,7 @@ void replay_diverge(const char *fmt, ...)
 
 void replay_mismatch(ReplayLogEventKind expected)
 {
-    replay_came(expected, NULL, 0);
+    replay_report_guest_event(expected, NULL, 0);
     replay_diverge("the guest does something that needs the event '%s', the "
                    "recording has '%s'", replay_kind_name(expected),
                    replay_kind_name(replay_now.next.kind));

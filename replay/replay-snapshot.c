@@ -22,7 +22,7 @@ static int replay_snapshot_pre_save(void *opaque)
 
     if (replay_mode == REPLAY_MODE_RECORD) {
         replay_catch_up();
-        s->pos = replay_file_pos();
+        s->pos = replay_stream_pos();
     }
     return 0;
 }
@@ -59,7 +59,7 @@ static int replay_snapshot_post_load(void *opaque, int version_id)
                      here);
         return replay_snapshot_failed(s);
     }
-    if (!replay_file_seek(&s->pos, &err)) {
+    if (!replay_stream_seek(&s->pos, &err)) {
         error_report_err(err);
         return replay_snapshot_failed(s);
     }
@@ -122,7 +122,7 @@ void replay_vmstate_init(void)
     }
     if (!ok) {
         error_reportf_err(err, "-icount rrsnapshot='%s': ", replay_snapshot);
-        replay_file_explain_machine();
+        replay_machine_explain();
         exit(EXIT_FAILURE);
     }
 }
@@ -140,5 +140,5 @@ bool replay_can_load_snapshot(Error **errp)
 
 bool replay_can_snapshot(void)
 {
-    return replay_mode == REPLAY_MODE_NONE || !replay_events_wait();
+    return replay_mode == REPLAY_MODE_NONE || !replay_events_pending();
 }

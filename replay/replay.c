@@ -34,45 +34,38 @@ static struct {
     bool has_shutdown;          /* record: one was put */
     bool guest_shutdown;        /* replay: the guest ended the machine */
     bool tail;                  /* replay: more is recorded behind that */
-    ShutdownCause host_shutdown;    /* replay: what ended the recorder */
     bool incomplete;            /* record: its end could not be written */
 } core;
 
+/* All kinds of asynchronous events. */
+static const ReplayEventOps *const kinds[] = {
+    &replay_bh_ops,
+    &replay_bh_oneshot_ops,
+    &replay_block_ops,
+    &replay_input_ops,
+    &replay_input_sync_ops,
+    &replay_char_read_ops,
+    &replay_char_mux_ops,
+    &replay_net_ops,
+    &replay_net_link_ops,
+    NULL,
+};
+
 /* --- Instructions ------------------------------------------------------ */
 
-bool replay_next_event_is(ReplayLogEventKind kind)
-{
-    while (replay_now.next.kind == REPLAY_EV_SHUTDOWN) {
-        uint64_t cause = replay_now.next.num[0];
-
-        if (cause == SHUTDOWN_CAUSE_NONE || cause >= SHUTDOWN_CAUSE__MAX) {
-            replay_fail(REPLAY_END_REASON_DAMAGED, NULL, "shutdown cause %"
-                        PRIu64 " is not known", cause);
-            return false;
-        }
-        if (shutdown_caused_by_guest(cause) || !replay_now.begun) {
-            /*
-             * The guest does it again, and has its event then.  And nobody
-             * ends a machine that has not begun.
-             */
-            break;
-        }
-        /* What the guest did until it was heard is in the recording, too. */
-        core.host_shutdown = cause;
-        replay_take_next();
-    }
-    return replay_now.next.kind == kind;
-}
-
-void replay_end_reached(void)
+/* Replay: the recording has ended: what ended its recorder ends QEMU. */
+static void replay_end_reached(void)
 {
     if (core.guest_shutdown) {
         qatomic_set(&core.tail, false);
         qemu_notify_event();
-    } else if (core.host_shutdown) {
-        qemu_system_shutdown_request(core.host_shutdown);
+    } else if (replay_now.host_shutdown) {
+        qemu_system_shutdown_request(replay_now.host_shutdown);
     }
 }
+
+/* How far the vCPU of a replay runs before the main loop has its turn. */
+#define REPLAY_SLICE_INSNS          (1 << 20)
 
 int replay_get_instructions(void)
 {
@@ -93,68 +86,12 @@ int replay_get_instructions(void)
     return insns;
 }
 
-/* Replay: @diff instructions were executed. */
-static void replay_consume_instructions(uint64_t diff)
-{
-    if (diff > replay_now.insns_left) {
-        replay_diverge("the guest is %" PRIu64 " instructions past the next "
-                       "event", diff - replay_now.insns_left);
-        return;
-    }
-    replay_now.insns_left -= diff;
-    if (replay_now.insns_left == 0) {
-        replay_take_next();
-    }
-}
-
-void replay_count_to(uint64_t icount)
-{
-    uint64_t diff = icount - replay_now.icount;
-
-    /* Instructions are not taken back: our own books would be wrong. */
-    g_assert(icount >= replay_now.icount);
-
-    if (diff) {
-        replay_now.icount = icount;
-        if (replay_mode == REPLAY_MODE_RECORD) {
-            replay_put1(REPLAY_EV_INSTRUCTION, diff);
-        } else if (!replay_has_failed()) {
-            replay_consume_instructions(diff);
-        }
-    }
-
-    if (replay_mode == REPLAY_MODE_PLAY && replay_break_icount == icount) {
-        /* Stopping needs the main loop: it waits for this thread. */
-        timer_mod_ns(replay_break_timer,
-                     qemu_clock_get_ns(QEMU_CLOCK_REALTIME));
-    }
-}
-
-void replay_catch_up(void)
-{
-    g_assert(replay_mutex_locked());
-    if (replay_mode == REPLAY_MODE_RECORD ? replay_file_is_open()
-                                          : replay_now.insns_left > 0) {
-        replay_count_to(icount_get_raw());
-    }
-}
-
 /* At the end of each run of guest code; a recorder waits for an event. */
 void replay_account_executed_instructions(void)
 {
     if (replay_mode == REPLAY_MODE_PLAY) {
         replay_catch_up();
     }
-}
-
-bool replay_expect(ReplayLogEventKind kind)
-{
-    replay_catch_up();
-    if (replay_next_event_is(kind)) {
-        return true;
-    }
-    replay_mismatch(kind);
-    return false;
 }
 
 /* --- Interrupts, exceptions, checkpoints ------------------------------- */
@@ -275,11 +212,6 @@ static bool replay_is_checkpoint(uint8_t kind)
            && kind <= REPLAY_EV_CHECKPOINT_RESET;
 }
 
-static bool replay_is_async(uint8_t kind)
-{
-    return kind >= REPLAY_EV_ASYNC_BH && kind <= REPLAY_EV_ASYNC_CHAR_MUX;
-}
-
 bool replay_has_event(void)
 {
     uint8_t kind;
@@ -294,7 +226,7 @@ bool replay_has_event(void)
 
 void replay_shutdown_request(ShutdownCause cause)
 {
-    if (replay_mode == REPLAY_MODE_RECORD && replay_file_is_open()) {
+    if (replay_mode == REPLAY_MODE_RECORD && replay_stream_is_open()) {
         replay_catch_up();
         replay_put1(REPLAY_EV_SHUTDOWN, cause);
         core.has_shutdown = true;
@@ -324,6 +256,29 @@ bool replay_shutdown_waits(ShutdownCause cause)
 
 /* --- The life of a recording ------------------------------------------- */
 
+/* The machine is complete: describe it, or compare it with the recorded one. */
+static bool replay_begin(Error **errp)
+{
+    g_autoptr(ReplayLogDescription) now = replay_machine_describe();
+    Error *err = NULL;
+
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        if (!replay_stream_describe(now, errp)) {
+            return false;
+        }
+    } else if (!replay_machine_check(now, &err)) {
+        if (replay_now.options.check_machine) {
+            error_append_hint(&err, "With rrcheck=off this is only a warning: "
+                              "the replay goes on as long as it can.\n");
+            error_propagate(errp, err);
+            return false;
+        }
+        warn_report_err(err);
+    }
+    replay_net_begin(replay_now.description);
+    return true;
+}
+
 /*
  * The machine starts to run.  The first time this is where it is complete,
  * whether it was made on the command line or through QMP.
@@ -337,13 +292,13 @@ static void replay_vm_state_change(void *opaque, bool running, RunState state)
     }
     if (!replay_now.begun) {
         replay_now.begun = true;
-        if (!replay_file_begin(&err)) {
+        if (!replay_begin(&err)) {
             error_report_err(err);
             exit(EXIT_FAILURE);
         }
         replay_progress_start(replay_now.options.progress_seconds);
     } else if (replay_mode == REPLAY_MODE_RECORD) {
-        replay_file_retry();
+        replay_stream_retry();
     } else if (replay_has_failed()) {
         error_report("the replay of '%s' has ended and cannot be continued",
                      replay_filename());
@@ -369,7 +324,7 @@ static void replay_close(void)
         }
     }
     replay_progress_stop();
-    if (!replay_file_close(core.guest_shutdown
+    if (!replay_stream_close(core.guest_shutdown
                            || replay_now.next.kind == REPLAY_EV_SHUTDOWN,
                            &err)) {
         error_report_err(err);
@@ -490,7 +445,7 @@ static void replay_configure_opts(QemuOpts *opts)
 
     replay_mode = rr == 0 ? REPLAY_MODE_RECORD : REPLAY_MODE_PLAY;
     replay_mutex_create();
-    if (!replay_file_open(&err)) {
+    if (!replay_stream_open(replay_end_reached, &err)) {
         replay_mode = REPLAY_MODE_NONE;
         error_report_err(err);
         exit(EXIT_FAILURE);
@@ -536,7 +491,7 @@ void replay_start(void)
         error_printf("Add shift=auto or shift=N to the -icount option.\n");
         exit(EXIT_FAILURE);
     }
-    replay_events_queued(true);
+    replay_events_start(kinds);
 }
 
 void replay_finish(void)
@@ -545,7 +500,7 @@ void replay_finish(void)
         return;
     }
     replay_close();
-    replay_events_queued(false);
+    replay_events_stop();
     replay_net_finish();
     replay_mode = REPLAY_MODE_NONE;
 

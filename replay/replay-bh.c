@@ -1,0 +1,157 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Bottom halves that the guest can notice, and completions of block requests:
+ * events that call a function of the running QEMU.  The recording has an id for
+ * each: the instruction count at which a bottom half was scheduled, or the
+ * number of the block request.
+ */
+
+#include "qemu/osdep.h"
+#include "block/aio.h"
+#include "sysemu/replay.h"
+#include "replay-internal.h"
+
+/* A bottom half of any sort: they differ in who calls them. */
+typedef struct ReplayBHEvent {
+    ReplayEvent ev;
+    uint64_t id;
+    QEMUBH *bh;             /* BH, BLOCK: borrowed */
+    QEMUBHFunc *cb;         /* BH_ONESHOT */
+    void *opaque;
+} ReplayBHEvent;
+
+/* --- The kinds of events ------------------------------------------------ */
+
+static void replay_bh_save(const ReplayEvent *ev)
+{
+    replay_put1(ev->ops->kind, container_of(ev, ReplayBHEvent, ev)->id);
+}
+
+static bool replay_bh_is_logged(const ReplayEvent *ev, const void *opaque)
+{
+    const ReplayLogEvent *logged = opaque;
+
+    return ev->ops->kind == logged->kind
+           && container_of(ev, ReplayBHEvent, ev)->id == logged->num[0];
+}
+
+static ReplayEvent *replay_bh_load(const ReplayLogEvent *logged, Error **errp)
+{
+    ReplayEvent *ev = replay_events_find(replay_bh_is_logged, logged);
+
+    if (ev) {
+        replay_events_remove(ev);
+    }
+    return ev;
+}
+
+static void replay_bh_run(ReplayEvent *ev)
+{
+    g_autofree ReplayBHEvent *s = container_of(ev, ReplayBHEvent, ev);
+
+    if (s->cb) {
+        s->cb(s->opaque);
+    } else {
+        aio_bh_call(s->bh);
+    }
+}
+
+const ReplayEventOps replay_bh_ops = {
+    .kind = REPLAY_EV_ASYNC_BH,
+    .save = replay_bh_save,
+    .load = replay_bh_load,
+    .run = replay_bh_run,
+};
+
+const ReplayEventOps replay_bh_oneshot_ops = {
+    .kind = REPLAY_EV_ASYNC_BH_ONESHOT,
+    .save = replay_bh_save,
+    .load = replay_bh_load,
+    .run = replay_bh_run,
+};
+
+const ReplayEventOps replay_block_ops = {
+    .kind = REPLAY_EV_ASYNC_BLOCK,
+    .save = replay_bh_save,
+    .load = replay_bh_load,
+    .run = replay_bh_run,
+};
+
+/* --- Scheduling -------------------------------------------------------- */
+
+static void replay_bh_queue(const ReplayEventOps *ops, uint64_t id, QEMUBH *bh,
+                            QEMUBHFunc *cb, void *opaque)
+{
+    ReplayBHEvent *s = g_new(ReplayBHEvent, 1);
+
+    *s = (ReplayBHEvent) {
+        .ev.ops = ops, .id = id, .bh = bh, .cb = cb, .opaque = opaque,
+    };
+    replay_events_queue(&s->ev);
+}
+
+static bool replay_bh_calls(const ReplayEvent *ev, const void *bh)
+{
+    return (ev->ops == &replay_bh_ops || ev->ops == &replay_block_ops)
+           && container_of(ev, ReplayBHEvent, ev)->bh == bh;
+}
+
+/* The event that will call @bh, or NULL. */
+static ReplayEvent *replay_bh_find(const QEMUBH *bh)
+{
+    return replay_events_find(replay_bh_calls, bh);
+}
+
+void replay_bh_schedule_event(QEMUBH *bh)
+{
+    if (!replay_events_enabled()) {
+        qemu_bh_schedule(bh);
+    } else if (!replay_bh_find(bh)) {
+        replay_bh_queue(&replay_bh_ops, replay_get_current_icount(), bh, NULL,
+                        NULL);
+    }
+}
+
+void replay_bh_forget_event(QEMUBH *bh)
+{
+    ReplayEvent *ev;
+
+    if (!replay_events_enabled() || !replay_mutex_locked()) {
+        /*
+         * Bottom halves that are scheduled as events belong to threads that
+         * hold the mutex: @bh is not one of them.
+         */
+        return;
+    }
+    ev = replay_bh_find(bh);
+    if (ev) {
+        replay_events_remove(ev);
+        g_free(container_of(ev, ReplayBHEvent, ev));
+    }
+}
+
+void replay_bh_schedule_oneshot_event(AioContext *ctx,
+                                      QEMUBHFunc *cb, void *opaque)
+{
+    if (replay_events_enabled()) {
+        replay_bh_queue(&replay_bh_oneshot_ops, replay_get_current_icount(),
+                        NULL, cb, opaque);
+    } else {
+        aio_bh_schedule_oneshot(ctx, cb, opaque);
+    }
+}
+
+void replay_block_event(QEMUBH *bh, uint64_t id)
+{
+    if (replay_events_enabled()) {
+        replay_bh_queue(&replay_block_ops, id, bh, NULL, NULL);
+    } else {
+        qemu_bh_schedule(bh);
+    }
+}
+
+uint64_t blkreplay_next_id(void)
+{
+    return replay_events_enabled() ? replay_now.next_block_id++ : 0;
+}

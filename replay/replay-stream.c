@@ -1,0 +1,421 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The stream of events of the recording that this QEMU writes or reads.
+ *
+ * replay-log.c knows the bytes of the file; this file decides when they are
+ * written and read, and counts instructions.  It knows two kinds of events
+ * only: INSTRUCTION, and the end of the recording.
+ *
+ * Theory.  A guest is deterministic between two events if the vCPU executes
+ * the same instructions and nothing touches the guest from outside.  So a
+ * recording is a sequence of instruction counts and events.  While recording,
+ * the caller first brings the count to where the guest is (replay_catch_up),
+ * which puts the number of instructions since the last event, and then puts
+ * the event.  In a replay, replay_now.next is the event that comes next, and
+ * replay_now.insns_left the number of instructions before it.  When these are
+ * used up, the code that makes such an event finds that the event is next,
+ * makes it happen, and takes it, which reads the one behind it.
+ *
+ * When the file takes nothing (a full disk), events are kept in memory and the
+ * machine is stopped.  An event that has been in memory for
+ * REPLAY_CHUNK_MAX_AGE_NS is written even if its chunk is not full.
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-events-replay.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "sysemu/cpu-timers.h"
+#include "sysemu/cpus.h"
+#include "sysemu/runstate.h"
+#include "replay-report.h"
+#include "replay-stream.h"
+
+/* How long an event may be in memory before it is written, ns of the host. */
+#define REPLAY_CHUNK_MAX_AGE_NS     (NANOSECONDS_PER_SECOND / 4 * 5)
+
+/* Replay mutex. */
+static struct {
+    ReplayLogWriter *writer;        /* record: owned */
+    ReplayLogReader *reader;        /* replay: owned */
+    void (*at_end)(void);           /* replay: the clean end was read */
+    QEMUTimer *age_timer;           /* record: writes the chunk, full or not */
+    ReplayLogInfo info;             /* replay: of the whole recording */
+    bool write_failed;              /* reported, and not yet written */
+} stream;
+
+/* --- Record: put events ------------------------------------------------- */
+
+/* The file takes nothing: stop the machine, nothing is lost. */
+static void replay_stream_write_failed(void)
+{
+    int err = replay_log_writer_error(stream.writer);
+
+    if (stream.write_failed) {
+        return;
+    }
+    stream.write_failed = true;
+    error_report("cannot write to the recording '%s': %s",
+                 replay_filename(), strerror(err));
+    error_printf("The virtual machine stops. Make room and continue it "
+                 "('cont'): nothing is lost. If you quit instead, the "
+                 "recording can be replayed as far as it was written.\n");
+    qapi_event_send_replay_write_error(replay_filename(), strerror(err),
+                                       replay_now.icount);
+    qemu_system_vmstop_request_prepare();
+    qemu_system_vmstop_request(RUN_STATE_IO_ERROR);
+}
+
+static void replay_stream_flush(void)
+{
+    if (!replay_log_writer_flush(stream.writer, NULL)) {
+        replay_stream_write_failed();
+    }
+}
+
+void replay_put(ReplayLogEventKind kind, const uint64_t *num,
+                const void *data, size_t len_bytes)
+{
+    g_assert(replay_mutex_locked());
+    if (stream.writer
+        && unlikely(!replay_log_write_event(stream.writer, kind, num, data,
+                                            len_bytes))) {
+        replay_stream_write_failed();
+    }
+}
+
+void replay_put0(ReplayLogEventKind kind)
+{
+    replay_put(kind, NULL, NULL, 0);
+}
+
+void replay_put1(ReplayLogEventKind kind, uint64_t a)
+{
+    replay_put(kind, &a, NULL, 0);
+}
+
+void replay_put2(ReplayLogEventKind kind, uint64_t a, uint64_t b)
+{
+    const uint64_t num[] = { a, b };
+
+    replay_put(kind, num, NULL, 0);
+}
+
+/* --- Replay: take events ------------------------------------------------ */
+
+/* Reads the event at the reader's place: it becomes the next one. */
+static void replay_stream_fetch(void)
+{
+    ReplayLogStatus status;
+    Error *err = NULL;
+
+    replay_now.pos = replay_log_reader_pos(stream.reader);
+    replay_now.insns_left = 0;
+    status = replay_log_read_event(stream.reader, &replay_now.next, &err);
+    replay_now.read_bytes = replay_log_reader_bytes(stream.reader);
+    if (status != REPLAY_LOG_OK) {
+        replay_now.next.kind = REPLAY_EV_NONE;
+    }
+    switch (status) {
+    case REPLAY_LOG_OK:
+        if (replay_now.next.kind == REPLAY_EV_INSTRUCTION) {
+            replay_now.insns_left = replay_now.next.num[0];
+            if (!replay_now.insns_left) {
+                replay_fail(REPLAY_END_REASON_DAMAGED, NULL,
+                            "an event of no instructions");
+            }
+        }
+        return;
+    case REPLAY_LOG_END:
+        error_free(err);
+        replay_report_end();
+        stream.at_end();
+        return;
+    case REPLAY_LOG_DAMAGED:
+        replay_fail_err(REPLAY_END_REASON_DAMAGED,
+                        "Restore the file from a copy if there is one.", err);
+        return;
+    case REPLAY_LOG_CUT:
+        replay_fail_err(REPLAY_END_REASON_CUT, NULL, err);
+        return;
+    case REPLAY_LOG_IO_ERROR:
+        replay_fail_err(REPLAY_END_REASON_UNREADABLE, NULL, err);
+        return;
+    }
+    g_assert_not_reached();
+}
+
+bool replay_next_event_is(ReplayLogEventKind kind)
+{
+    while (replay_now.next.kind == REPLAY_EV_SHUTDOWN) {
+        uint64_t cause = replay_now.next.num[0];
+
+        if (cause == SHUTDOWN_CAUSE_NONE || cause >= SHUTDOWN_CAUSE__MAX) {
+            replay_fail(REPLAY_END_REASON_DAMAGED, NULL, "shutdown cause %"
+                        PRIu64 " is not known", cause);
+            return false;
+        }
+        if (shutdown_caused_by_guest(cause) || !replay_now.begun) {
+            /*
+             * The guest makes the request again, and takes its event then.
+             * And a machine that has not begun is not shut down.
+             */
+            break;
+        }
+        /*
+         * The recording has what the guest did until the recorder's main loop
+         * saw the request, too.
+         */
+        replay_now.host_shutdown = cause;
+        replay_take_next();
+    }
+    return replay_now.next.kind == kind;
+}
+
+bool replay_is_main_loop_event(uint8_t kind)
+{
+    switch (kind) {
+    case REPLAY_EV_SHUTDOWN:
+    case REPLAY_EV_CHECKPOINT_WARP_START:
+    case REPLAY_EV_CHECKPOINT_RESET_REQUESTED:
+    case REPLAY_EV_CHECKPOINT_SUSPEND_REQUESTED:
+    case REPLAY_EV_CHECKPOINT_CLOCK_HOST:
+    case REPLAY_EV_CHECKPOINT_CLOCK_VIRTUAL_RT:
+    case REPLAY_EV_CHECKPOINT_RESET:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void replay_take_next(void)
+{
+    g_assert(replay_mutex_locked());
+    if (replay_has_failed()) {
+        return;
+    }
+    replay_report_replayed(&replay_now.next);
+    replay_stream_fetch();
+    if (replay_is_main_loop_event(replay_now.next.kind)
+        && qemu_in_vcpu_thread()) {
+        qemu_notify_event();
+    }
+}
+
+bool replay_expect(ReplayLogEventKind kind)
+{
+    replay_catch_up();
+    if (replay_next_event_is(kind)) {
+        return true;
+    }
+    replay_mismatch(kind);
+    return false;
+}
+
+/* --- Both: count instructions ------------------------------------------- */
+
+/* Replay: @diff instructions were executed. */
+static void replay_consume_instructions(uint64_t diff)
+{
+    if (diff > replay_now.insns_left) {
+        replay_diverge("the guest is %" PRIu64 " instructions past the next "
+                       "event", diff - replay_now.insns_left);
+        return;
+    }
+    replay_now.insns_left -= diff;
+    if (replay_now.insns_left == 0) {
+        replay_take_next();
+    }
+}
+
+void replay_count_to(uint64_t icount)
+{
+    uint64_t diff = icount - replay_now.icount;
+
+    /* TCG never takes instructions back. */
+    g_assert(icount >= replay_now.icount);
+
+    if (diff) {
+        replay_now.icount = icount;
+        if (replay_mode == REPLAY_MODE_RECORD) {
+            replay_put1(REPLAY_EV_INSTRUCTION, diff);
+        } else if (!replay_has_failed()) {
+            replay_consume_instructions(diff);
+        }
+    }
+
+    if (replay_mode == REPLAY_MODE_PLAY && replay_break_icount == icount) {
+        /* Only the main loop can stop the machine: it waits for this thread. */
+        timer_mod_ns(replay_break_timer,
+                     qemu_clock_get_ns(QEMU_CLOCK_REALTIME));
+    }
+}
+
+void replay_catch_up(void)
+{
+    g_assert(replay_mutex_locked());
+    if (replay_mode == REPLAY_MODE_RECORD ? replay_stream_is_open()
+                                          : replay_now.insns_left > 0) {
+        replay_count_to(icount_get_raw());
+    }
+}
+
+/* --- Open, close, go to a place ------------------------------------------ */
+
+static bool replay_stream_open_writer(Error **errp)
+{
+    const ReplayOptions *options = &replay_now.options;
+    unsigned flags = (options->compress ? REPLAY_LOG_COMPRESS : 0)
+                     | (options->overwrite ? REPLAY_LOG_OVERWRITE : 0);
+
+#ifdef SIGXFSZ
+    /* A file that reaches its limit is an error to report, not the end. */
+    signal(SIGXFSZ, SIG_IGN);
+#endif
+    stream.writer = replay_log_writer_open(options->filename, flags, errp);
+    if (!stream.writer) {
+        return false;
+    }
+    replay_now.uuid = *replay_log_writer_uuid(stream.writer);
+    return true;
+}
+
+static bool replay_stream_open_reader(Error **errp)
+{
+    stream.reader = replay_log_reader_open(replay_filename(), errp);
+    if (!stream.reader) {
+        return false;
+    }
+    replay_now.uuid = *replay_log_reader_uuid(stream.reader);
+    replay_now.description = replay_log_reader_description(stream.reader);
+    stream.info = replay_log_reader_info(stream.reader);
+    replay_stream_fetch();
+    return true;
+}
+
+bool replay_stream_open(void (*at_end)(void), Error **errp)
+{
+    stream.at_end = at_end;
+    return replay_mode == REPLAY_MODE_RECORD ? replay_stream_open_writer(errp)
+                                             : replay_stream_open_reader(errp);
+}
+
+bool replay_stream_is_open(void)
+{
+    return stream.writer || stream.reader;
+}
+
+static void replay_stream_age(void *opaque)
+{
+    if (!stream.writer) {
+        return;
+    }
+    if (!stream.write_failed) {
+        replay_catch_up();
+        replay_stream_flush();
+    }
+    timer_mod_ns(stream.age_timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME)
+                                   + REPLAY_CHUNK_MAX_AGE_NS);
+}
+
+bool replay_stream_describe(const ReplayLogDescription *d, Error **errp)
+{
+    if (!replay_log_writer_describe(stream.writer, d, errp)) {
+        return false;
+    }
+    stream.age_timer = timer_new_ns(QEMU_CLOCK_REALTIME, replay_stream_age,
+                                    NULL);
+    replay_stream_age(NULL);
+    return true;
+}
+
+void replay_stream_name_adapter(unsigned number, const char *name)
+{
+    replay_log_writer_name_adapter(stream.writer, number, name);
+}
+
+void replay_stream_retry(void)
+{
+    if (stream.write_failed) {
+        stream.write_failed = false;
+        replay_stream_flush();
+    }
+}
+
+ReplayLogPos replay_stream_pos(void)
+{
+    return replay_log_writer_pos(stream.writer);
+}
+
+bool replay_stream_seek(const ReplayLogPos *pos, Error **errp)
+{
+    if (!replay_log_reader_seek(stream.reader, pos, errp)) {
+        return false;
+    }
+    replay_now.failed = false;
+    replay_report_reset();
+    replay_stream_fetch();
+    return true;
+}
+
+/*
+ * The guest has ended the machine.  The recorder's main loop saw that a little
+ * later, so some events may follow: are they whole, up to the end?
+ */
+static bool replay_stream_check_end(Error **errp)
+{
+    ReplayLogStatus status;
+    Error *err = NULL;
+
+    do {
+        if (replay_now.next.kind != REPLAY_EV_NONE) {
+            replay_report_replayed(&replay_now.next);
+        }
+        replay_now.pos = replay_log_reader_pos(stream.reader);
+        status = replay_log_read_event(stream.reader, &replay_now.next, &err);
+    } while (status == REPLAY_LOG_OK);
+    replay_now.read_bytes = replay_log_reader_bytes(stream.reader);
+    replay_now.next.kind = REPLAY_EV_NONE;
+    if (status == REPLAY_LOG_END) {
+        error_free(err);
+        replay_report_end();
+        return true;
+    }
+    error_propagate(errp, err);
+    return false;
+}
+
+bool replay_stream_close(bool guest_ended, Error **errp)
+{
+    ReplayLogWriter *writer = g_steal_pointer(&stream.writer);
+    bool ok = true;
+
+    if (stream.reader && guest_ended && !replay_has_failed()) {
+        ok = replay_stream_check_end(errp);
+    }
+
+    if (stream.age_timer) {
+        timer_free(g_steal_pointer(&stream.age_timer));
+    }
+    replay_now.description = NULL;
+    replay_log_reader_close(g_steal_pointer(&stream.reader));
+    if (writer) {
+        ok = replay_log_writer_close(writer, errp);
+    }
+    return ok;
+}
+
+/* --- How large it is ------------------------------------------------------ */
+
+const ReplayLogInfo *replay_stream_info(void)
+{
+    return &stream.info;
+}
+
+ReplayLogStats replay_stream_stats(void)
+{
+    return stream.writer ? replay_log_writer_stats(stream.writer)
+                         : (ReplayLogStats) { };
+}

@@ -1,0 +1,121 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The stream of events of the recording that this QEMU writes or reads, and
+ * the count of instructions in it.  Everything here needs the replay mutex.
+ */
+
+#ifndef REPLAY_STREAM_H
+#define REPLAY_STREAM_H
+
+#include "replay-now.h"
+
+/**
+ * replay_stream_open: open the recording that replay_now.options names
+ * @at_end: replay: called once when the clean end of the recording was read,
+ *          in the thread that took the last event
+ *
+ * Record: the file is opened, and nothing is written yet.  Replay: the
+ * description is read, and the first event becomes the next one.
+ *
+ * Context: start-up.
+ * Returns: true; false with @errp set.
+ */
+bool replay_stream_open(void (*at_end)(void), Error **errp);
+
+/* Returns: whether a recording is open. */
+bool replay_stream_is_open(void);
+
+/**
+ * replay_stream_describe: record: write the description of the machine
+ * @d: borrowed
+ *
+ * From here on an event is written at the latest REPLAY_CHUNK_MAX_AGE_NS after
+ * it was put.
+ *
+ * Context: before the machine first runs.
+ * Returns: true; false with @errp set.
+ */
+bool replay_stream_describe(const ReplayLogDescription *d, Error **errp);
+
+/* Record: name adapter @number for the totals; @name is copied. */
+void replay_stream_name_adapter(unsigned number, const char *name);
+
+/* Record: try again to write what the file did not take.  Else nothing. */
+void replay_stream_retry(void);
+
+/* Record: where the next event will stand. */
+ReplayLogPos replay_stream_pos(void);
+
+/**
+ * replay_stream_seek: replay: go to @pos and read the event there
+ *
+ * Returns: true; false with @errp set.
+ */
+bool replay_stream_seek(const ReplayLogPos *pos, Error **errp);
+
+/**
+ * replay_stream_close: end the recording and close it
+ * @guest_ended: replay: the guest has ended the machine, as it did while it
+ *               was recorded
+ *
+ * Returns: true; false with @errp set when the recording has no end: it could
+ * not be written, or, in a replay that came to it, not be read.
+ */
+bool replay_stream_close(bool guest_ended, Error **errp);
+
+/* Replay: what the headers tell of the recording; zeros while recording. */
+const ReplayLogInfo *replay_stream_info(void);
+
+/* Record: what was written so far. */
+ReplayLogStats replay_stream_stats(void);
+
+/* --- Record: put events ------------------------------------------------- */
+
+/**
+ * replay_put: record an event
+ * @kind: which; the rest as for replay_log_write_event()
+ *
+ * Never fails for the caller: when the file takes nothing, the event is kept
+ * in memory and the machine stops.
+ */
+void replay_put(ReplayLogEventKind kind, const uint64_t *num,
+                const void *data, size_t len_bytes);
+
+/* Record an event that has no fields, or one or two numbers. */
+void replay_put0(ReplayLogEventKind kind);
+void replay_put1(ReplayLogEventKind kind, uint64_t a);
+void replay_put2(ReplayLogEventKind kind, uint64_t a, uint64_t b);
+
+/* --- Replay: take events ------------------------------------------------ */
+
+/**
+ * replay_next_event_is: is @kind what comes next?
+ *
+ * Requests of the host to shut down that come first are noted on the way.
+ */
+bool replay_next_event_is(ReplayLogEventKind kind);
+
+/* Replay: the next event has happened; read the one behind it. */
+void replay_take_next(void);
+
+/**
+ * replay_expect: replay: the guest is where it needs an event
+ * @kind: which
+ *
+ * Returns: true if that event is next; false if not, which was reported.
+ */
+bool replay_expect(ReplayLogEventKind kind);
+
+/* Returns: whether only the main loop can make an event of this kind. */
+bool replay_is_main_loop_event(uint8_t kind);
+
+/* --- Both: count instructions ------------------------------------------- */
+
+/* Bring the count to @icount; record or consume the instructions between. */
+void replay_count_to(uint64_t icount);
+
+/* Bring the count to where the guest is: before an event, or the next one. */
+void replay_catch_up(void);
+
+#endif
