@@ -9,6 +9,8 @@
 
 #include "qemu/osdep.h"
 #include "block/aio.h"
+#include "block/block_int-common.h"
+#include "block/block-global-state.h"
 #include "sysemu/replay.h"
 #include "replay-internal.h"
 
@@ -154,4 +156,40 @@ void replay_block_event(QEMUBH *bh, uint64_t id)
 uint64_t blkreplay_next_id(void)
 {
     return replay_events_enabled() ? replay_now.next_block_id++ : 0;
+}
+
+/* --- Requests under way ------------------------------------------------ */
+
+/*
+ * Does the host work on a request?  Only a node without children says so: what
+ * is above it may have put the completion into the replay queue, to wait there
+ * for the recording.
+ */
+static bool replay_block_node_is_busy(BlockDriverState *bs)
+{
+    BdrvChild *child;
+
+    if (QLIST_EMPTY(&bs->children)) {
+        return qatomic_read(&bs->in_flight);
+    }
+    QLIST_FOREACH(child, &bs->children, next) {
+        if (replay_block_node_is_busy(child->bs)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool replay_block_is_busy(void)
+{
+    BdrvNextIterator it;
+    BlockDriverState *bs;
+
+    for (bs = bdrv_first(&it); bs; bs = bdrv_next(&it)) {
+        if (replay_block_node_is_busy(bs)) {
+            bdrv_next_cleanup(&it);
+            return true;
+        }
+    }
+    return false;
 }

@@ -2,32 +2,18 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * What the user may do to a machine that is recorded or replayed, once it has
- * run, and what becomes of it.
+ * run.
  *
- * The link of a NIC can be changed while recording: that is an asynchronous
- * event, and a replay changes the link at the same instruction.  Whatever else
- * would reach the guest at a moment that no recording knows (plugging devices
- * and netdevs, announcing the guest's address) is refused.  Stopping and going
- * on is no event at all: the guest and its devices do not notice it.
+ * A change that would reach the guest at an instruction that no recording
+ * knows (plugging devices and netdevs, announcing the guest's address) is
+ * refused.  Stopping the machine and continuing it is no event at all: the
+ * guest and its devices do not notice it.
  */
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "net/net.h"
-#include "qemu/cutils.h"
 #include "sysemu/cpus.h"
-#include "sysemu/replay.h"
-#include "trace.h"
-#include "replay-internal.h"
-
-/* The longest name of a network client that is recorded. */
-#define NAME_MAX_BYTES      REPLAY_LOG_ADAPTER_NAME_MAX_BYTES
-
-typedef struct ReplayNetLink {
-    ReplayEvent ev;
-    uint64_t up;                        /* 1, or 0: down */
-    char name[NAME_MAX_BYTES + 1];      /* of a network client */
-} ReplayNetLink;
+#include "replay-now.h"
 
 /* --- Stopping and going on --------------------------------------------- */
 
@@ -55,113 +41,3 @@ bool replay_allows_change(const char *what, bool before_start, Error **errp)
     }
     return false;
 }
-
-/* --- Links ------------------------------------------------------------- */
-
-static ReplayEvent *replay_net_link_new(uint64_t up, const char *name)
-{
-    ReplayNetLink *s = g_new(ReplayNetLink, 1);
-
-    s->ev.ops = &replay_net_link_ops;
-    s->up = up;
-    pstrcpy(s->name, sizeof(s->name), name);
-    return &s->ev;
-}
-
-/* Returns the number of clients of that name, 0 if it can't be recorded. */
-static int replay_net_link_find(const char *name,
-                                NetClientState *ncs[MAX_QUEUE_NUM])
-{
-    if (strlen(name) > NAME_MAX_BYTES) {
-        return 0;
-    }
-    return MIN(qemu_find_net_clients_except(name, ncs, NET_CLIENT_DRIVER__MAX,
-                                            MAX_QUEUE_NUM), MAX_QUEUE_NUM);
-}
-
-/*
- * A back end drops what comes while its link is down.  The guest does not see
- * that end of the cable: it goes up when the user says so, and what comes from
- * then on waits behind the event that makes the NIC's link go up.
- */
-static void replay_net_link_open(NetClientState **ncs, int count)
-{
-    int i;
-
-    for (i = 0; i < count; i++) {
-        if (ncs[i]->info->type != NET_CLIENT_DRIVER_NIC) {
-            ncs[i]->link_down = false;
-        }
-    }
-}
-
-bool replay_net_set_link(const char *name, bool up, Error **errp)
-{
-    NetClientState *ncs[MAX_QUEUE_NUM];
-    int count;
-
-    if (!replay_has_begun()) {
-        return false;
-    }
-    if (replay_mode == REPLAY_MODE_PLAY) {
-        error_setg(errp, "set_link: the virtual machine is being replayed, "
-                   "and its links change as they were recorded");
-        return true;
-    }
-    count = replay_net_link_find(name, ncs);
-    if (count == 0) {
-        /* The caller says so. */
-        return false;
-    }
-    replay_events_queue(replay_net_link_new(up, name));
-    if (up) {
-        replay_net_link_open(ncs, count);
-    }
-    return true;
-}
-
-static void replay_net_link_save(const ReplayEvent *ev)
-{
-    const ReplayNetLink *s = container_of(ev, ReplayNetLink, ev);
-
-    replay_put(REPLAY_EV_ASYNC_NET_LINK, &s->up, s->name, strlen(s->name));
-}
-
-static ReplayEvent *replay_net_link_load(const ReplayLogEvent *logged,
-                                         Error **errp)
-{
-    NetClientState *ncs[MAX_QUEUE_NUM];
-    g_autofree char *name = NULL;
-
-    if (logged->num[0] > 1) {
-        error_setg(errp, "a link is neither up nor down, but %" PRIu64,
-                   logged->num[0]);
-        return NULL;
-    }
-    name = g_strndup((const char *)logged->data,
-                     MIN(logged->len_bytes, NAME_MAX_BYTES));
-    if (strlen(name) != logged->len_bytes
-        || replay_net_link_find(name, ncs) == 0) {
-        g_autofree char *printable = g_strescape(name, NULL);
-
-        error_setg(errp, "the link of the network client '%s' changes, which "
-                   "is not there", printable);
-        return NULL;
-    }
-    return replay_net_link_new(logged->num[0], name);
-}
-
-static void replay_net_link_run(ReplayEvent *ev)
-{
-    g_autofree ReplayNetLink *s = container_of(ev, ReplayNetLink, ev);
-
-    trace_replay_net_link(s->name, replay_now.icount, s->up);
-    net_set_link(s->name, s->up, NULL);
-}
-
-const ReplayEventOps replay_net_link_ops = {
-    .kind = REPLAY_EV_ASYNC_NET_LINK,
-    .save = replay_net_link_save,
-    .load = replay_net_link_load,
-    .run = replay_net_link_run,
-};

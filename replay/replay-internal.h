@@ -41,6 +41,11 @@ extern const ReplayEventOps replay_char_mux_ops;
 extern const ReplayEventOps replay_net_ops;
 extern const ReplayEventOps replay_net_link_ops;
 
+/* --- replay-bh.c ------------------------------------------------------- */
+
+/* Returns: whether the host works on a block request. */
+bool replay_block_is_busy(void);
+
 /* --- replay-net.c ------------------------------------------------------ */
 
 /* Add the adapters to a description, in the order of their numbers. */

@@ -18,8 +18,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "block/block_int-common.h"
-#include "block/block-global-state.h"
 #include "hw/core/cpu.h"
 #include "qemu/main-loop.h"
 #include "sysemu/cpus.h"
@@ -50,54 +48,20 @@ static struct {
     uint64_t insns_left;
     unsigned main_rounds;       /* since then */
     uint64_t vcpu_rounds;       /* replay_events_rounds() then */
-} progress;
+} turn;
 
 /* Has anything happened since the last look? */
 static bool replay_has_progressed(void)
 {
-    if (progress.event == replay_now.pos.event
-        && progress.insns_left == replay_now.insns_left) {
+    if (turn.event == replay_now.pos.event
+        && turn.insns_left == replay_now.insns_left) {
         return false;
     }
-    progress.event = replay_now.pos.event;
-    progress.insns_left = replay_now.insns_left;
-    progress.main_rounds = 0;
-    progress.vcpu_rounds = replay_events_rounds();
+    turn.event = replay_now.pos.event;
+    turn.insns_left = replay_now.insns_left;
+    turn.main_rounds = 0;
+    turn.vcpu_rounds = replay_events_rounds();
     return true;
-}
-
-/*
- * Does the host work on a request?  Only a node without children says so: what
- * is above it may have put the completion into the replay queue, to wait there
- * for the recording.
- */
-static bool replay_disk_is_busy(BlockDriverState *bs)
-{
-    BdrvChild *child;
-
-    if (QLIST_EMPTY(&bs->children)) {
-        return qatomic_read(&bs->in_flight);
-    }
-    QLIST_FOREACH(child, &bs->children, next) {
-        if (replay_disk_is_busy(child->bs)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool replay_disks_are_busy(void)
-{
-    BdrvNextIterator it;
-    BlockDriverState *bs;
-
-    for (bs = bdrv_first(&it); bs; bs = bdrv_next(&it)) {
-        if (replay_disk_is_busy(bs)) {
-            bdrv_next_cleanup(&it);
-            return true;
-        }
-    }
-    return false;
 }
 
 /* A recording that has ended, and in which nothing ends the machine. */
@@ -106,7 +70,7 @@ static int64_t replay_wait_for_end(int64_t timeout_ns)
     if (replay_has_failed()) {
         return timeout_ns;
     }
-    if (!replay_has_progressed() && ++progress.main_rounds > STUCK_ROUNDS) {
+    if (!replay_has_progressed() && ++turn.main_rounds > STUCK_ROUNDS) {
         replay_fail(REPLAY_END_REASON_STUCK, NULL,
                     "the recording has ended, and the machine has not");
         return 0;
@@ -136,11 +100,11 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
 
     vcpu_idle = all_cpu_threads_idle();
     if (!replay_has_progressed()) {
-        progress.main_rounds++;
-        if (progress.main_rounds > STUCK_ROUNDS
-            && (vcpu_idle || replay_events_rounds() - progress.vcpu_rounds
+        turn.main_rounds++;
+        if (turn.main_rounds > STUCK_ROUNDS
+            && (vcpu_idle || replay_events_rounds() - turn.vcpu_rounds
                              > STUCK_ROUNDS)) {
-            if (!replay_disks_are_busy()) {
+            if (!replay_block_is_busy()) {
                 replay_fail(REPLAY_END_REASON_STUCK, NULL,
                             "the recording has the event '%s' next, and "
                             "nothing makes it: %s",
@@ -150,18 +114,18 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
                 return 0;
             }
             /* What they complete has as many rounds to get to the guest. */
-            progress.main_rounds = SPIN_ROUNDS;
-            progress.vcpu_rounds = replay_events_rounds();
+            turn.main_rounds = SPIN_ROUNDS;
+            turn.vcpu_rounds = replay_events_rounds();
         }
     }
 
     if (replay_is_main_loop_event(kind)) {
-        return progress.main_rounds > SPIN_ROUNDS ? ROUND_MAX_NS : 0;
+        return turn.main_rounds > SPIN_ROUNDS ? ROUND_MAX_NS : 0;
     }
     if (vcpu_idle) {
         replay_wake_vcpu();
     }
     return qemu_soonest_timeout(timeout_ns,
-        progress.main_rounds > SPIN_ROUNDS ? ROUND_MAX_NS :
-        progress.main_rounds ? VCPU_STILL_MAX_NS : VCPU_TURN_MAX_NS);
+        turn.main_rounds > SPIN_ROUNDS ? ROUND_MAX_NS :
+        turn.main_rounds ? VCPU_STILL_MAX_NS : VCPU_TURN_MAX_NS);
 }
