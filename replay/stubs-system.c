@@ -1,0 +1,179 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Stubs of record and replay for a system emulator without TCG.
+ *
+ * Such an emulator cannot count instructions, so it neither records nor
+ * replays.  With these functions the rest of QEMU can call what
+ * include/sysemu/replay.h declares without an #ifdef: each does what it must do
+ * when replay_mode is REPLAY_MODE_NONE, and the monitor commands report an
+ * error.  Stubs that the tools need too are in stubs/replay-tools.c.
+ */
+
+#include "qemu/osdep.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-replay.h"
+#include "qemu/error-report.h"
+#include "sysemu/replay.h"
+#include "ui/input.h"
+
+static const char replay_not_built[] = "replay support not available";
+
+/* --- The life of a recording ------------------------------------------- */
+
+void replay_configure(struct QemuOpts *opts)
+{
+}
+
+void replay_start(void)
+{
+}
+
+int replay_exit_status(int status)
+{
+    return status;
+}
+
+void replay_add_blocker(Error *reason)
+{
+}
+
+void replay_shutdown_request(ShutdownCause cause)
+{
+}
+
+/* --- Asynchronous events and input ------------------------------------- */
+
+void replay_flush_events(void)
+{
+}
+
+void replay_input_event(QemuConsole *src, InputEvent *evt)
+{
+    qemu_input_event_send_impl(src, evt);
+}
+
+void replay_input_sync_event(void)
+{
+    qemu_input_event_sync_impl();
+}
+
+/* --- Network ----------------------------------------------------------- */
+
+bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb)
+{
+    return false;
+}
+
+bool replay_net_has_room(void)
+{
+    return false;
+}
+
+/* --- What the user does to the machine --------------------------------- */
+
+bool replay_hides_vm_change(void)
+{
+    return false;
+}
+
+bool replay_allows_change(const char *what, bool before_start, Error **errp)
+{
+    return true;
+}
+
+bool replay_net_set_link(const char *name, bool up, Error **errp)
+{
+    return false;
+}
+
+/* --- Audio ------------------------------------------------------------- */
+
+void replay_audio_out(size_t *played)
+{
+}
+
+void replay_audio_in(size_t *recorded, void *samples, size_t *wpos, size_t size)
+{
+}
+
+/* --- Snapshots --------------------------------------------------------- */
+
+void replay_vmstate_init(void)
+{
+}
+
+bool replay_can_snapshot(void)
+{
+    return true;
+}
+
+bool replay_can_load_snapshot(Error **errp)
+{
+    return true;
+}
+
+/* --- Debugging backwards ----------------------------------------------- */
+
+bool replay_running_debug(void)
+{
+    return false;
+}
+
+void replay_breakpoint(void)
+{
+}
+
+void replay_gdb_attached(void)
+{
+}
+
+/* --- Monitor commands -------------------------------------------------- */
+
+static void replay_refuse_command(Error **errp)
+{
+    error_set(errp, ERROR_CLASS_COMMAND_NOT_FOUND, "%s", replay_not_built);
+}
+
+ReplayInfo *qmp_query_replay(Error **errp)
+{
+    replay_refuse_command(errp);
+    return NULL;
+}
+
+void qmp_replay_break(int64_t icount, Error **errp)
+{
+    replay_refuse_command(errp);
+}
+
+void qmp_replay_delete_break(Error **errp)
+{
+    replay_refuse_command(errp);
+}
+
+void qmp_replay_seek(int64_t icount, Error **errp)
+{
+    replay_refuse_command(errp);
+}
+
+void hmp_info_replay(Monitor *mon, const QDict *qdict)
+{
+    error_report("%s", replay_not_built);
+}
+
+void hmp_replay_break(Monitor *mon, const QDict *qdict)
+{
+    error_report("%s", replay_not_built);
+}
+
+void hmp_replay_delete_break(Monitor *mon, const QDict *qdict)
+{
+    error_report("%s", replay_not_built);
+}
+
+void hmp_replay_seek(Monitor *mon, const QDict *qdict)
+{
+    error_report("%s", replay_not_built);
+}

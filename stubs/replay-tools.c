@@ -1,0 +1,126 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Stubs of record and replay for the tools, such as qemu-img, and for system
+ * emulators without TCG.
+ *
+ * The linker takes this file from libqemuutil.a where replay/ is absent.
+ * replay_mode is REPLAY_MODE_NONE there.  A stub that abort()s belongs to a
+ * function that is called in the other two modes only.
+ */
+
+#include "qemu/osdep.h"
+#include "block/aio.h"
+#include "sysemu/replay.h"
+
+/* --- The main loop and its mutex --------------------------------------- */
+
+int64_t replay_main_loop_timeout(int64_t timeout_ns)
+{
+    return timeout_ns;
+}
+
+bool replay_net_has_round(const GPollFD *fds, int n)
+{
+    return false;
+}
+
+void replay_mutex_lock(void)
+{
+}
+
+void replay_mutex_unlock(void)
+{
+}
+
+bool replay_mutex_release(void)
+{
+    return false;
+}
+
+/* --- Instructions and clocks ------------------------------------------- */
+
+uint64_t replay_get_current_icount(void)
+{
+    return 0;
+}
+
+int64_t replay_save_clock(ReplayClockKind kind, int64_t clock,
+                          int64_t raw_icount)
+{
+    abort();
+}
+
+int64_t replay_read_clock(ReplayClockKind kind, int64_t raw_icount)
+{
+    abort();
+}
+
+/* --- Asynchronous events ----------------------------------------------- */
+
+bool replay_checkpoint(ReplayCheckpoint checkpoint)
+{
+    return true;
+}
+
+bool replay_events_enabled(void)
+{
+    return false;
+}
+
+void replay_bh_schedule_event(QEMUBH *bh)
+{
+    qemu_bh_schedule(bh);
+}
+
+void replay_bh_forget_event(QEMUBH *bh)
+{
+}
+
+void replay_bh_schedule_oneshot_event(AioContext *ctx,
+                                      QEMUBHFunc *cb, void *opaque)
+{
+    aio_bh_schedule_oneshot(ctx, cb, opaque);
+}
+
+/* --- Character devices ------------------------------------------------- */
+
+void replay_register_char_driver(struct Chardev *chr)
+{
+}
+
+void replay_chr_be_write(struct Chardev *s, const uint8_t *buf, int len)
+{
+    abort();
+}
+
+void replay_chr_mux_be_write(struct Chardev *s, int frontend,
+                             const uint8_t *buf, int len)
+{
+    abort();
+}
+
+void replay_char_write_event_save(int res, int offset)
+{
+    abort();
+}
+
+void replay_char_write_event_load(int *res, int *offset)
+{
+    abort();
+}
+
+int replay_char_read_all_load(uint8_t *buf, int len)
+{
+    abort();
+}
+
+void replay_char_read_all_save_error(int res)
+{
+    abort();
+}
+
+void replay_char_read_all_save_buf(uint8_t *buf, int offset)
+{
+    abort();
+}
