@@ -23,7 +23,12 @@ TOUCHED = re.compile(r'^(?:(?:---|\+\+\+) [^/\s]+/|(?:rename|copy) (?:from|to) )
                      r'([^\t\n]+)', re.MULTILINE)
 
 
-def die(message, *hints, program='prepare'):
+PATCH_NAME = re.compile(r'[a-z0-9-]+/[a-z0-9.-]+\.patch')
+
+program = 'prepare'                    # what an error message starts with
+
+
+def die(message, *hints):
     print(f'{program}: error: {message}', *hints, sep='\n    ',
           file=sys.stderr)
     sys.exit(1)
@@ -87,22 +92,51 @@ def check_replaced(base, owned, list_path, update):
         warn('scripts/prepare --update-hashes lists them')
 
 
+def patch_files(folder):
+    """Names of the files in folder that are patches, like fix/this.patch."""
+    found = set()
+    for here, _, files in os.walk(folder):
+        found.update(os.path.relpath(os.path.join(here, name), folder)
+                     for name in files if name.endswith('.patch'))
+    return found
+
+
 def list_patches(folder):
-    """Names of our patches in the order in which they apply."""
-    return sorted(p for p in os.listdir(folder)
-                  if re.fullmatch(r'\d{4}-.*\.patch', p)) \
-        if os.path.isdir(folder) else []
+    """Names of our patches, in the order that the file series gives."""
+    path = os.path.join(folder, 'series')
+    if not os.path.isfile(path):
+        die('there is no patches/series',
+            'it lists the patches in the order in which they apply')
+    names = []
+    with open(path, encoding='utf-8') as file:
+        for number, line in enumerate(file, 1):
+            name = line.strip()
+            if not name or name.startswith('#'):
+                continue
+            where = f'patches/series, line {number}: '
+            if not PATCH_NAME.fullmatch(name):
+                die(f"{where}'{name}' is not the name of a patch",
+                    'a line is like fix/what-it-does.patch')
+            if name in names:
+                die(f'{where}{name} is listed twice')
+            if not os.path.isfile(os.path.join(folder, name)):
+                die(f'{where}there is no file patches/{name}',
+                    'restore the file or delete the line')
+            names.append(name)
+    unlisted = sorted(patch_files(folder) - set(names))
+    if unlisted:
+        die(f'patches/{unlisted[0]} is not in patches/series',
+            'add a line for it where it is to apply, or delete the file')
+    return names
 
 
-def apply_patches(base, folder, owned, stage, only=None):
+def apply_patches(base, folder, patches, owned, stage):
     """Patch copies of the touched files in stage; return the touched names.
 
-    With only, no other patches than those, named without .patch.
+    patches are names of files in folder, in the order in which they apply.
     """
     touched = set()
-    for patch in list_patches(folder):
-        if only is not None and patch.removesuffix('.patch') not in only:
-            continue
+    for patch in patches:
         path = os.path.join(folder, patch)
         with open(path, encoding='utf-8') as file:
             names = {os.path.normpath(n) for n in TOUCHED.findall(file.read())}
@@ -128,8 +162,9 @@ def apply_patches(base, folder, owned, stage, only=None):
         if done.returncode:
             print(done.stdout, end='', file=sys.stderr)
             die(f'patches/{patch} does not apply without fuzz',
-                'QEMU has changed around it, or a patch before it has:',
-                'make it anew against build/base with the patches before it '
+                'QEMU has changed the lines around it, or an earlier patch '
+                'has:',
+                'make it again from build/base with the earlier patches '
                 'applied')
     return touched
 
@@ -187,7 +222,8 @@ def main():
     stage = args.to + '.stage'
     shutil.rmtree(stage, ignore_errors=True)
     os.makedirs(stage)
-    for name in apply_patches(args.base, args.patches, owned, stage):
+    for name in apply_patches(args.base, args.patches,
+                              list_patches(args.patches), owned, stage):
         path = os.path.join(stage, name)
         if os.path.isfile(path):
             wanted[name] = (path, None)

@@ -46,6 +46,12 @@ overlay_files() {
     ) | LC_ALL=C sort
 }
 
+# Our patches in the order in which they apply, relative to patches/.
+# scripts/prepare has checked that the files agree with the list.
+series_patches() {
+    sed -e 's/[[:space:]]*$//' -e '/^#/d' -e '/^$/d' "$ROOT/patches/series"
+}
+
 # One at a time in build/: whoever comes second waits.  A script called by one
 # that holds the lock goes on.
 lock_build() {
