@@ -44,6 +44,11 @@ void replay_shutdown_request(ShutdownCause cause)
 {
 }
 
+bool replay_shutdown_waits(ShutdownCause cause)
+{
+    return false;
+}
+
 /* --- Asynchronous events and input ------------------------------------- */
 
 void replay_flush_events(void)
@@ -70,6 +75,11 @@ bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb)
 bool replay_net_has_room(void)
 {
     return false;
+}
+
+bool replay_net_attach(NetClientState **ncs, int queues, Error **errp)
+{
+    return true;
 }
 
 /* --- What the user does to the machine --------------------------------- */
