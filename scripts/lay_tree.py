@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Lay out the prepared QEMU tree: base - what we own + patches + our files.
+"""Lay out the prepared QEMU tree: the base, our patches, and our own files.
 
-Only files that differ are written, so that a rebuild compiles no more than it
-must; a file that is written into a tree which was there before gets the
-current time, or make would take it for older than its object.  Run again
-after an interruption, it completes the tree.
+This script writes only files that differ, so that a rebuild compiles no more
+than necessary.  A file that is written into an existing tree gets the current
+time; with its own time, ninja would take it for older than its object.  After
+an interruption, the next run completes the tree.
 
-Reads the overlay's file names from standard input; scripts/prepare calls it.
+The script reads the names of our files from standard input.  scripts/prepare
+calls it.
 """
 
 import argparse
@@ -39,7 +40,7 @@ def warn(message):
 
 
 def list_tree(top):
-    """Names of the files and links below top, without a user's own builds."""
+    """Names of the files and links below top, except builds in there."""
     names = set()
     for folder, dirs, files in os.walk(top):
         here = os.path.relpath(folder, top)
@@ -62,7 +63,7 @@ def sha256(path):
 
 
 def check_replaced(base, owned, list_path, update):
-    """Compare the upstream files that ours replace with those we know."""
+    """Compare the QEMU files that ours replace with the hashes we noted."""
     found = {name: sha256(os.path.join(base, name)) for name in owned
              if os.path.isfile(os.path.join(base, name))}
     if update:
@@ -70,7 +71,7 @@ def check_replaced(base, owned, list_path, update):
         with open(list_path + '.tmp', 'w', encoding='utf-8') as file:
             file.writelines(f'{found[n]}  {n}\n' for n in sorted(found))
         os.replace(list_path + '.tmp', list_path)
-        print(f'patches/replaced.sha256: {len(found)} upstream files noted')
+        print(f'patches/replaced.sha256: noted {len(found)} files of QEMU')
         return
     known = {}
     if os.path.exists(list_path):
@@ -84,12 +85,12 @@ def check_replaced(base, owned, list_path, update):
         warn('***** QEMU has changed files that ours replace:')
         for name in changed:
             warn(f'*****   {name}')
-        warn('***** see whether ours need the same change (build/base has '
-             'the new ones), then run scripts/prepare --update-hashes')
+        warn('***** compare them with ours (build/base has the new files), '
+             'then run scripts/prepare --update-hashes')
     if new:
-        warn('ours replace upstream files not listed in '
-             f'patches/replaced.sha256: {" ".join(new)}')
-        warn('scripts/prepare --update-hashes lists them')
+        warn('our files replace files of QEMU that patches/replaced.sha256 '
+             f'does not list: {" ".join(new)}')
+        warn('scripts/prepare --update-hashes adds them')
 
 
 def patch_files(folder):
@@ -170,7 +171,7 @@ def apply_patches(base, folder, patches, owned, stage):
 
 
 def same(have, want, link):
-    """Whether the file have is already what it should be."""
+    """Whether the file have already has the content or the link it needs."""
     if link is not None:
         return os.path.islink(have) and os.readlink(have) == link
     if os.path.islink(have) or not os.path.isfile(have):
@@ -183,7 +184,7 @@ def same(have, want, link):
 
 
 def put(have, want, link, keep_time):
-    """Make the file have what it should be, at one stroke."""
+    """Replace the file have by a copy of want or a link, in one step."""
     os.makedirs(os.path.dirname(have), exist_ok=True)
     if os.path.isdir(have) and not os.path.islink(have):
         shutil.rmtree(have)
@@ -204,7 +205,7 @@ def main():
     for name in ('base', 'patches', 'overlay', 'to'):
         parser.add_argument('--' + name, required=True)
     parser.add_argument('--built', required=True,
-                        help='there once something was built from the tree')
+                        help='a path that exists once the tree was built')
     parser.add_argument('--update-hashes', action='store_true')
     args = parser.parse_args()
 
@@ -234,8 +235,8 @@ def main():
         wanted[name] = (None, os.path.relpath(
             os.path.join(args.overlay, name), folder))
 
-    # Before the first build the times of the base are as good as any, and
-    # a patch that comes and goes before it costs nothing.
+    # Before the first build, files keep the times of the base: then a patch
+    # that is added and removed again costs no compilation.
     fresh = not os.path.exists(args.built)
     written = removed = 0
     for name in sorted(list_tree(args.to) if os.path.isdir(args.to)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
 #
-# What the scripts share: where things are, messages, long steps with visible
-# progress, packages.  Sourced, never run.
+# Functions that the scripts share: paths, messages, long steps that show their
+# progress, packages.  This file is sourced, never run.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BUILD=$ROOT/build
 LOGS=$BUILD/logs
-# The folders that mirror QEMU's; a file in one of them is laid over QEMU's.
+# The folders that mirror QEMU's; a file in one of them is laid over QEMU's tree.
 OVERLAY_DIRS=(contrib docs include net replay stubs tests/fuzz tests/qtest tests/unit)
 
 say() {
@@ -18,7 +18,7 @@ warn() {
     printf 'warning: %s\n' "$*" >&2
 }
 
-# die MESSAGE [HINT...]: the mistake, then what to do about it
+# die MESSAGE [HINT...]: print the mistake and what to do about it, and exit
 die() {
     printf '%s: error: %s\n' "${0##*/}" "$1" >&2
     shift
@@ -52,8 +52,8 @@ series_patches() {
     sed -e 's/[[:space:]]*$//' -e '/^#/d' -e '/^$/d' "$ROOT/patches/series"
 }
 
-# One at a time in build/: whoever comes second waits.  A script called by one
-# that holds the lock goes on.
+# Only one script at a time works in build/; a second one waits.  A script that
+# the holder of the lock has called continues.
 lock_build() {
     [ "${BUILD_LOCKED_BY_PARENT:-}" != "$BUILD" ] || return 0
     mkdir -p "$BUILD"
@@ -65,7 +65,7 @@ lock_build() {
     export BUILD_LOCKED_BY_PARENT=$BUILD
 }
 
-# Print the last line of LOG from time to time while PARENT lives.
+# Print the last line of LOG at intervals while the process PARENT lives.
 show_progress() {
     local label=$1 log=$2 parent=$3 line='' shown='' waited=0
     while kill -0 "$parent" 2>/dev/null; do
@@ -92,8 +92,8 @@ stop_progress() {
 }
 trap stop_progress EXIT
 
-# try_step LABEL COMMAND...: run a long command, its output in a log, its last
-# line shown as it goes.  Returns the command's status.
+# try_step LABEL COMMAND...: run a long command with its output in a log, and show
+# the last line of the log meanwhile.  Returns the command's status.
 try_step() {
     local label=$1 log status=0 start=$SECONDS
     shift
@@ -113,18 +113,18 @@ log_of() {
     printf '%s/%s.log' "$LOGS" "${1//[^A-Za-z0-9.+-]/-}"
 }
 
-# step LABEL COMMAND...: like try_step, and a failure is the end
+# step LABEL COMMAND...: like try_step, but exit if the command fails
 step() {
     local log
     log=$(log_of "$1")
     if ! try_step "$@"; then
-        # a compiler's first complaint says more than the last line
+        # the first error of a compiler says more than the last lines
         if grep -q '^FAILED: ' "$log"; then
             grep -m 1 -A 40 '^FAILED: ' "$log" >&2
         else
             tail -n 40 "$log" >&2
         fi
-        die "$1: failed" "the whole log: $log"
+        die "$1: failed" "whole log: $log"
     fi
 }
 
@@ -144,12 +144,12 @@ missing_packages() {
     done
 }
 
-# need_packages PURPOSE PACKAGE...: install those that are missing, if any
+# need_packages PURPOSE PACKAGE...: install the packages that are missing
 need_packages() {
     local purpose=$1 missing apt
     shift
     if ! command -v dpkg-query >/dev/null; then
-        warn "not a Debian system: taking it that what $purpose needs is there"
+        warn "not a Debian system: assuming that the packages for $purpose are installed"
         return 0
     fi
     mapfile -t missing < <(missing_packages "$@")
@@ -157,13 +157,13 @@ need_packages() {
     say "installing for $purpose: ${missing[*]}"
     if [ "$(id -u)" -ne 0 ]; then
         command -v sudo >/dev/null || die "these packages are missing" \
-            "neither root nor sudo is at hand; as root:" \
+            "this user is not root, and there is no sudo; as root, run:" \
             "apt-get install --no-install-recommends ${missing[*]}"
         sudo -v || die "sudo was refused"
     fi
     apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q
         -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
-    # a fresh machine has no package lists, an old one stale lists
+    # a new machine has no package lists, and the lists of an old one are stale
     if ! have_candidates "${missing[@]}" ||
         ! try_step "install packages for $purpose" as_root "${apt[@]}" \
             install -y --no-install-recommends "${missing[@]}"; then
