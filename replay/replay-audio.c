@@ -10,7 +10,8 @@
 #include "audio/audio.h"
 #include "qemu/bswap.h"
 #include "sysemu/replay.h"
-#include "replay-internal.h"
+#include "replay-report.h"
+#include "replay-stream.h"
 
 #define SAMPLE_BYTES    (2 * sizeof(uint64_t))
 #define SAMPLES_MAX     (REPLAY_LOG_DATA_MAX_BYTES / SAMPLE_BYTES)

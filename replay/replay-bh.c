@@ -12,7 +12,8 @@
 #include "block/block_int-common.h"
 #include "block/block-global-state.h"
 #include "sysemu/replay.h"
-#include "replay-internal.h"
+#include "replay-kinds.h"
+#include "replay-stream.h"
 
 /* A bottom half of any sort: they differ in who calls them. */
 typedef struct ReplayBHEvent {

@@ -10,7 +10,9 @@
 #include "qapi/error.h"
 #include "chardev/char.h"
 #include "sysemu/replay.h"
-#include "replay-internal.h"
+#include "replay-kinds.h"
+#include "replay-report.h"
+#include "replay-stream.h"
 
 typedef struct ReplayCharRead {
     ReplayEvent ev;

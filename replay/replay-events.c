@@ -23,7 +23,10 @@
 #include "qapi/error.h"
 #include "block/aio.h"
 #include "sysemu/replay.h"
-#include "replay-internal.h"
+#include "replay-events.h"
+#include "replay-mutex.h"
+#include "replay-report.h"
+#include "replay-stream.h"
 
 /* Replay mutex. */
 static QTAILQ_HEAD(, ReplayEvent) queue = QTAILQ_HEAD_INITIALIZER(queue);

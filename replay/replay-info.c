@@ -15,7 +15,9 @@
 #include "qemu/timer.h"
 #include "sysemu/replay.h"
 #include "trace.h"
-#include "replay-internal.h"
+#include "replay-kinds.h"
+#include "replay-machine.h"
+#include "replay-stream.h"
 
 /* BQL */
 static struct {
@@ -153,7 +155,7 @@ void hmp_info_replay(Monitor *mon, const QDict *qdict)
 
 /* --- rrprogress= -------------------------------------------------------- */
 
-static void replay_progress_print(void)
+static void replay_info_print(void)
 {
     int64_t now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     double seconds = (double)(now_ns - progress.started_ns)
@@ -189,19 +191,19 @@ static void replay_progress_print(void)
     fflush(stderr);
 }
 
-static void replay_progress_tick(void *opaque)
+static void replay_info_tick(void *opaque)
 {
     trace_replay_progress(ReplayMode_str(replay_mode),
                           replay_now.icount,
                           replay_mode == REPLAY_MODE_RECORD
                           ? replay_stream_stats().packets
                           : replay_now.pos.packet);
-    replay_progress_print();
+    replay_info_print();
     timer_mod_ns(progress.timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME)
                                  + progress.interval_ns);
 }
 
-void replay_progress_restart(void)
+void replay_info_restart(void)
 {
     progress.started_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     progress.started_icount = replay_now.icount;
@@ -209,24 +211,26 @@ void replay_progress_restart(void)
         replay_now.clock_ns[REPLAY_CLOCK_VIRTUAL_RT];
 }
 
-void replay_progress_start(unsigned seconds)
+void replay_info_start(void)
 {
+    unsigned seconds = replay_now.options.progress_seconds;
+
     if (!seconds) {
         return;
     }
     progress.interval_ns = seconds * NANOSECONDS_PER_SECOND;
-    replay_progress_restart();
+    replay_info_restart();
     progress.rewrite = isatty(STDERR_FILENO);
-    progress.timer = timer_new_ns(QEMU_CLOCK_REALTIME, replay_progress_tick,
+    progress.timer = timer_new_ns(QEMU_CLOCK_REALTIME, replay_info_tick,
                                   NULL);
     timer_mod_ns(progress.timer, progress.started_ns + progress.interval_ns);
 }
 
-void replay_progress_stop(void)
+void replay_info_stop(void)
 {
     if (progress.timer) {
         timer_free(g_steal_pointer(&progress.timer));
-        replay_progress_print();
+        replay_info_print();
         if (progress.rewrite) {
             fputc('\n', stderr);
         }

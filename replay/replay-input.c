@@ -12,7 +12,8 @@
 #include "qapi/qapi-visit-ui.h"
 #include "sysemu/replay.h"
 #include "ui/input.h"
-#include "replay-internal.h"
+#include "replay-kinds.h"
+#include "replay-stream.h"
 
 typedef struct ReplayInput {
     ReplayEvent ev;

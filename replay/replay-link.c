@@ -10,30 +10,31 @@
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "trace.h"
-#include "replay-internal.h"
+#include "replay-kinds.h"
+#include "replay-stream.h"
 
 /* The longest name of a network client that is recorded. */
 #define NAME_MAX_BYTES      REPLAY_LOG_ADAPTER_NAME_MAX_BYTES
 
-typedef struct ReplayNetLink {
+typedef struct ReplayLink {
     ReplayEvent ev;
     uint64_t up;                        /* 1, or 0: down */
     char name[NAME_MAX_BYTES + 1];      /* of a network client */
-} ReplayNetLink;
+} ReplayLink;
 
-static ReplayEvent *replay_net_link_new(uint64_t up, const char *name)
+static ReplayEvent *replay_link_new(uint64_t up, const char *name)
 {
-    ReplayNetLink *s = g_new(ReplayNetLink, 1);
+    ReplayLink *s = g_new(ReplayLink, 1);
 
-    s->ev.ops = &replay_net_link_ops;
+    s->ev.ops = &replay_link_ops;
     s->up = up;
     pstrcpy(s->name, sizeof(s->name), name);
     return &s->ev;
 }
 
 /* Returns the number of clients of that name, 0 if it can't be recorded. */
-static int replay_net_link_find(const char *name,
-                                NetClientState *ncs[MAX_QUEUE_NUM])
+static int replay_link_find(const char *name,
+                            NetClientState *ncs[MAX_QUEUE_NUM])
 {
     if (strlen(name) > NAME_MAX_BYTES) {
         return 0;
@@ -47,7 +48,7 @@ static int replay_net_link_find(const char *name,
  * that end of the cable: it goes up when the user says so, and what comes from
  * then on waits behind the event that makes the NIC's link go up.
  */
-static void replay_net_link_open(NetClientState **ncs, int count)
+static void replay_link_open(NetClientState **ncs, int count)
 {
     int i;
 
@@ -71,27 +72,26 @@ bool replay_net_set_link(const char *name, bool up, Error **errp)
                    "and its links change as they were recorded");
         return true;
     }
-    count = replay_net_link_find(name, ncs);
+    count = replay_link_find(name, ncs);
     if (count == 0) {
         /* The caller says so. */
         return false;
     }
-    replay_events_queue(replay_net_link_new(up, name));
+    replay_events_queue(replay_link_new(up, name));
     if (up) {
-        replay_net_link_open(ncs, count);
+        replay_link_open(ncs, count);
     }
     return true;
 }
 
-static void replay_net_link_save(const ReplayEvent *ev)
+static void replay_link_save(const ReplayEvent *ev)
 {
-    const ReplayNetLink *s = container_of(ev, ReplayNetLink, ev);
+    const ReplayLink *s = container_of(ev, ReplayLink, ev);
 
     replay_put(REPLAY_EV_ASYNC_NET_LINK, &s->up, s->name, strlen(s->name));
 }
 
-static ReplayEvent *replay_net_link_load(const ReplayLogEvent *logged,
-                                         Error **errp)
+static ReplayEvent *replay_link_load(const ReplayLogEvent *logged, Error **errp)
 {
     NetClientState *ncs[MAX_QUEUE_NUM];
     g_autofree char *name = NULL;
@@ -104,27 +104,27 @@ static ReplayEvent *replay_net_link_load(const ReplayLogEvent *logged,
     name = g_strndup((const char *)logged->data,
                      MIN(logged->len_bytes, NAME_MAX_BYTES));
     if (strlen(name) != logged->len_bytes
-        || replay_net_link_find(name, ncs) == 0) {
+        || replay_link_find(name, ncs) == 0) {
         g_autofree char *printable = g_strescape(name, NULL);
 
         error_setg(errp, "the link of the network client '%s' changes, which "
                    "is not there", printable);
         return NULL;
     }
-    return replay_net_link_new(logged->num[0], name);
+    return replay_link_new(logged->num[0], name);
 }
 
-static void replay_net_link_run(ReplayEvent *ev)
+static void replay_link_run(ReplayEvent *ev)
 {
-    g_autofree ReplayNetLink *s = container_of(ev, ReplayNetLink, ev);
+    g_autofree ReplayLink *s = container_of(ev, ReplayLink, ev);
 
     trace_replay_net_link(s->name, replay_now.icount, s->up);
     net_set_link(s->name, s->up, NULL);
 }
 
-const ReplayEventOps replay_net_link_ops = {
+const ReplayEventOps replay_link_ops = {
     .kind = REPLAY_EV_ASYNC_NET_LINK,
-    .save = replay_net_link_save,
-    .load = replay_net_link_load,
-    .run = replay_net_link_run,
+    .save = replay_link_save,
+    .load = replay_link_load,
+    .run = replay_link_run,
 };

@@ -18,7 +18,9 @@
 #include "hw/core/cpu.h"
 #include "sysemu/block-backend.h"
 #include "sysemu/replay.h"
-#include "replay-internal.h"
+#include "replay-kinds.h"
+#include "replay-machine.h"
+#include "replay-now.h"
 
 static void G_GNUC_PRINTF(3, 4)
 replay_machine_add(ReplayLogDescription *d, const char *key,
@@ -45,7 +47,8 @@ static void replay_machine_describe_icount(ReplayLogDescription *d)
     replay_machine_add(d, "icount.sleep", "%s",
                        qemu_opt_get_bool(opts, "sleep", true) ? "on" : "off");
     /* A replay may begin at any snapshot that belongs to the recording. */
-    replay_machine_add(d, REPLAY_LOG_KEY_INFO "rrsnapshot", "%s", replay_snapshot ?: "");
+    replay_machine_add(d, REPLAY_LOG_KEY_INFO "rrsnapshot", "%s",
+                       replay_snapshot ?: "");
 }
 
 static void replay_machine_describe_block(ReplayLogDescription *d)

@@ -33,7 +33,10 @@
 #include "sysemu/cpus.h"
 #include "sysemu/replay.h"
 #include "trace.h"
-#include "replay-internal.h"
+#include "replay-kinds.h"
+#include "replay-mutex.h"
+#include "replay-report.h"
+#include "replay-stream.h"
 
 QEMU_BUILD_BUG_ON(REPLAY_NET_PACKET_MAX_BYTES != NET_BUFSIZE);
 QEMU_BUILD_BUG_ON(REPLAY_NET_PACKET_MAX_BYTES > REPLAY_LOG_DATA_MAX_BYTES);

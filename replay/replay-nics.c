@@ -16,7 +16,8 @@
 #include "net/queue.h"
 #include "qemu/error-report.h"
 #include "sysemu/replay.h"
-#include "replay-internal.h"
+#include "replay-machine.h"
+#include "replay-now.h"
 
 /* As many as a NetQueue takes. */
 #define PACKETS_MAX         10000
@@ -173,7 +174,7 @@ static const VMStateDescription vmstate_replay_nics = {
     },
 };
 
-void replay_nics_snapshot_register(void)
+void replay_nics_register(void)
 {
     vmstate_register(NULL, 0, &vmstate_replay_nics, &replay_now);
 }

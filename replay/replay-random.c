@@ -7,7 +7,8 @@
 
 #include "qemu/osdep.h"
 #include "sysemu/replay.h"
-#include "replay-internal.h"
+#include "replay-report.h"
+#include "replay-stream.h"
 
 void replay_save_random(int ret, void *buf, size_t len)
 {

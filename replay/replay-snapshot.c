@@ -11,7 +11,9 @@
 #include "migration/vmstate.h"
 #include "qemu/error-report.h"
 #include "sysemu/replay.h"
-#include "replay-internal.h"
+#include "replay-events.h"
+#include "replay-machine.h"
+#include "replay-stream.h"
 
 /* What was before a snapshot was loaded, with the UUID that it must have. */
 static ReplayNow before;
@@ -75,7 +77,7 @@ static int replay_snapshot_post_load(void *opaque, int version_id)
         /* That breakpoint was jumped over. */
         replay_break_icount = UINT64_MAX;
     }
-    replay_progress_restart();
+    replay_info_restart();
     return 0;
 }
 
@@ -104,7 +106,6 @@ static const VMStateDescription replay_vmstate = {
 void replay_snapshot_register(void)
 {
     vmstate_register(NULL, 0, &replay_vmstate, &replay_now);
-    replay_nics_snapshot_register();
 }
 
 void replay_vmstate_init(void)

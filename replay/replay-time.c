@@ -10,7 +10,9 @@
 #include "qemu/osdep.h"
 #include "hw/core/cpu.h"
 #include "sysemu/replay.h"
-#include "replay-internal.h"
+#include "replay-kinds.h"
+#include "replay-report.h"
+#include "replay-stream.h"
 
 static const ReplayLogEventKind clock_kinds[REPLAY_CLOCK_COUNT] = {
     [REPLAY_CLOCK_HOST] = REPLAY_EV_CLOCK_HOST,

@@ -23,7 +23,11 @@
 #include "sysemu/cpus.h"
 #include "sysemu/replay.h"
 #include "sysemu/runstate.h"
-#include "replay-internal.h"
+#include "replay-events.h"
+#include "replay-kinds.h"
+#include "replay-mutex.h"
+#include "replay-report.h"
+#include "replay-stream.h"
 
 /* Rounds of both threads without an event or an instruction. */
 #define STUCK_ROUNDS            1000

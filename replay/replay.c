@@ -26,7 +26,12 @@
 #include "sysemu/cpus.h"
 #include "sysemu/replay.h"
 #include "sysemu/runstate.h"
-#include "replay-internal.h"
+#include "replay-events.h"
+#include "replay-kinds.h"
+#include "replay-machine.h"
+#include "replay-mutex.h"
+#include "replay-report.h"
+#include "replay-stream.h"
 
 /* Main thread, start-up and exit; the flags: replay mutex. */
 static struct {
@@ -47,7 +52,7 @@ static const ReplayEventOps *const kinds[] = {
     &replay_char_read_ops,
     &replay_char_mux_ops,
     &replay_net_ops,
-    &replay_net_link_ops,
+    &replay_link_ops,
     NULL,
 };
 
@@ -136,7 +141,7 @@ static void replay_vm_state_change(void *opaque, bool running, RunState state)
             error_report_err(err);
             exit(EXIT_FAILURE);
         }
-        replay_progress_start(replay_now.options.progress_seconds);
+        replay_info_start();
     } else if (replay_mode == REPLAY_MODE_RECORD) {
         replay_stream_retry();
     } else if (replay_has_failed()) {
@@ -163,7 +168,7 @@ static void replay_close(void)
             replay_put1(REPLAY_EV_SHUTDOWN, SHUTDOWN_CAUSE_HOST_SIGNAL);
         }
     }
-    replay_progress_stop();
+    replay_info_stop();
     if (!replay_stream_close(core.guest_shutdown
                            || replay_now.next.kind == REPLAY_EV_SHUTDOWN,
                            &err)) {
@@ -282,6 +287,7 @@ static void replay_configure_opts(QemuOpts *opts)
     options->filename = g_strdup(filename);
     replay_snapshot = g_strdup(qemu_opt_get(opts, "rrsnapshot"));
     replay_snapshot_register();
+    replay_nics_register();
 
     replay_mode = rr == 0 ? REPLAY_MODE_RECORD : REPLAY_MODE_PLAY;
     replay_mutex_create();
