@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Record and replay of the network, without an operating system: a guest
- * program of 462 bytes drives NE2000 adapters, and writes what it receives to
- * a console; the test is the network at the other end of a dgram netdev.
+ * program, netdev-replay/guest.S, drives NE2000 adapters and writes what it
+ * receives to a console; the test is the network at the other end of a dgram
+ * netdev.
  *
  *   test  <-- datagrams -->  netdev n0 -- filter-replay -- ne2k_isa  guest
  *     |                                                                |
@@ -32,6 +33,7 @@
 #include <glib/gstdio.h>
 #include "libqtest.h"
 #include "libqmp.h"
+#include "netdev-replay/guest.h"
 #include "qapi/error.h"
 #include "qapi/qmp/qdict.h"
 #include "qemu/bswap.h"
@@ -44,17 +46,7 @@
 #define CEILING_S           30
 
 #define ADAPTERS            2
-#define FRAME_MIN_BYTES     60      /* the NIC pads what is shorter */
 #define FRAME_MAX_BYTES     1514
-#define COMMAND_OFFSET      14      /* in a frame: what the guest shall do */
-
-/* What the guest does with a frame after it has sent it back. */
-#define COMMAND_NONE        0x00
-#define COMMAND_NO_TIMER    0xfd    /* idle without a timer from now on */
-#define COMMAND_RESET       0xfe
-#define COMMAND_EXIT        0xff    /* with the status in the next byte */
-
-#define EXIT_ARGUMENT       0x21
 #define EXIT_STATUS         (EXIT_ARGUMENT << 1 | 1)    /* isa-debug-exit */
 
 #define BIOS_BYTES          (64 * KiB)
@@ -81,244 +73,6 @@
 
 #define RECORD              " -icount shift=3,rr=record,rrfile=recording"
 #define REPLAY              " -icount shift=3,rr=replay,rrfile=recording"
-
-/*
- * The guest, at f000:0000; 16-bit code.  Adapters are at port 0x300 and 0x320;
- * the byte of RAM at the same address is the page of the next frame.  At 0x600
- * is the header of a frame, at 0x604 the number of interrupts, at 0x8000 the
- * frame.
- */
-static const uint8_t guest_program[] = {
-    /* Vectors 0x20-0x2f, which the interrupt controllers will use. */
-    0xfa,                               /* cli */
-    0xfc,                               /* cld */
-    0x31, 0xc0,                         /* xor %ax, %ax */
-    0x8e, 0xd0,                         /* mov %ax, %ss */
-    0x8e, 0xc0,                         /* mov %ax, %es */
-    0xbc, 0x00, 0x70,                   /* mov $0x7000, %sp */
-    0x0e,                               /* push %cs */
-    0x1f,                               /* pop %ds */
-    0xbf, 0x80, 0x00,                   /* mov $0x80, %di */
-    0xb9, 0x10, 0x00,                   /* mov $16, %cx */
-    /* vector: */
-    0xb8, 0x80, 0x01,                   /* mov $irq, %ax */
-    0xab,                               /* stosw */
-    0x8c, 0xc8,                         /* mov %cs, %ax */
-    0xab,                               /* stosw */
-    0xe2, 0xf7,                         /* loop vector */
-    0x31, 0xed,                         /* xor %bp, %bp */
-    0xbe, 0x8e, 0x01,                   /* mov $pic_table, %si */
-    0xb9, 0x0d, 0x00,                   /* mov $13, %cx */
-    0xe8, 0x1e, 0x01,                   /* call program */
-    0xbd, 0x00, 0x03,                   /* mov $0x300, %bp */
-    0xe8, 0x17, 0x00,                   /* call start */
-    0xbd, 0x20, 0x03,                   /* mov $0x320, %bp */
-    0xe8, 0x11, 0x00,                   /* call start */
-    /* idle: */
-    0xfb,                               /* sti */
-    0xf4,                               /* hlt */
-    0xfa,                               /* cli */
-    0xbd, 0x00, 0x03,                   /* mov $0x300, %bp */
-    0xe8, 0x23, 0x00,                   /* call service */
-    0xbd, 0x20, 0x03,                   /* mov $0x320, %bp */
-    0xe8, 0x1d, 0x00,                   /* call service */
-    0xeb, 0xef,                         /* jmp idle */
-
-    /* start: adapter BP, if there is one; it sends a frame of zeros */
-    0xbe, 0xae, 0x01,                   /* mov $nic_table, %si */
-    0xb9, 0x0c, 0x00,                   /* mov $12, %cx */
-    0xe8, 0xf8, 0x00,                   /* call program */
-    0xc6, 0x46, 0x00, 0x47,             /* movb $0x47, (%bp) */
-    0x89, 0xea,                         /* mov %bp, %dx */
-    0xec,                               /* in %dx, %al */
-    0x3c, 0xff,                         /* cmp $0xff, %al */
-    0x0f, 0x85, 0xcd, 0x00,             /* jne transmit */
-    0xc6, 0x46, 0x00, 0x00,             /* movb $0, (%bp) */
-    0xc3,                               /* ret */
-
-    /* service: what adapter BP has received */
-    0x80, 0x7e, 0x00, 0x00,             /* cmpb $0, (%bp) */
-    0x0f, 0x84, 0xe7, 0x00,             /* je done */
-    0x8d, 0x56, 0x07,                   /* lea 7(%bp), %dx */
-    0xb0, 0xff,                         /* mov $0xff, %al */
-    0xee,                               /* out %al, %dx */
-    0x89, 0xea,                         /* mov %bp, %dx */
-    0xb0, 0x62,                         /* mov $0x62, %al */
-    0xee,                               /* out %al, %dx */
-    0x80, 0xc2, 0x07,                   /* add $7, %dl */
-    0xec,                               /* in %dx, %al */
-    0x88, 0xc3,                         /* mov %al, %bl */
-    0x89, 0xea,                         /* mov %bp, %dx */
-    0xb0, 0x22,                         /* mov $0x22, %al */
-    0xee,                               /* out %al, %dx */
-    0x3a, 0x5e, 0x00,                   /* cmp (%bp), %bl */
-    0x0f, 0x84, 0xca, 0x00,             /* je done */
-    /* header of a page: status, next page, length and 4 */
-    0x31, 0xc0,                         /* xor %ax, %ax */
-    0x8a, 0x66, 0x00,                   /* mov (%bp), %ah */
-    0xb9, 0x04, 0x00,                   /* mov $4, %cx */
-    0xb3, 0x0a,                         /* mov $0x0a, %bl */
-    0xe8, 0xbe, 0x00,                   /* call dma */
-    0xbf, 0x00, 0x06,                   /* mov $0x600, %di */
-    0xf3, 0x6c,                         /* rep insb */
-    /* the frame */
-    0xb0, 0x04,                         /* mov $4, %al */
-    0x8a, 0x66, 0x00,                   /* mov (%bp), %ah */
-    0x26, 0x8b, 0x0e, 0x02, 0x06,       /* mov %es:0x602, %cx */
-    0x83, 0xe9, 0x04,                   /* sub $4, %cx */
-    0x89, 0xce,                         /* mov %cx, %si */
-    0xe8, 0xa7, 0x00,                   /* call dma */
-    0x83, 0xc1, 0x03,                   /* add $3, %cx */
-    0xc1, 0xe9, 0x02,                   /* shr $2, %cx */
-    0xbf, 0x00, 0x80,                   /* mov $0x8000, %di */
-    0x66, 0xf3, 0x6d,                   /* rep insl */
-    /* give its pages back */
-    0x26, 0xa0, 0x01, 0x06,             /* mov %es:0x601, %al */
-    0x88, 0x46, 0x00,                   /* mov %al, (%bp) */
-    0x48,                               /* dec %ax */
-    0x3c, 0x46,                         /* cmp $0x46, %al */
-    0x73, 0x02,                         /* jae boundary */
-    0xb0, 0x7f,                         /* mov $0x7f, %al */
-    /* boundary: */
-    0x8d, 0x56, 0x03,                   /* lea 3(%bp), %dx */
-    0xee,                               /* out %al, %dx */
-    /* report */
-    0x89, 0xe8,                         /* mov %bp, %ax */
-    0xe8, 0x9d, 0x00,                   /* call hex */
-    0x89, 0xf0,                         /* mov %si, %ax */
-    0xe8, 0x98, 0x00,                   /* call hex */
-    0xbf, 0x00, 0x80,                   /* mov $0x8000, %di */
-    0x89, 0xf1,                         /* mov %si, %cx */
-    0x31, 0xc0,                         /* xor %ax, %ax */
-    /* sum: */
-    0xd1, 0xc0,                         /* rol $1, %ax */
-    0x26, 0x32, 0x05,                   /* xor %es:(%di), %al */
-    0x47,                               /* inc %di */
-    0xe2, 0xf8,                         /* loop sum */
-    0xe8, 0x86, 0x00,                   /* call hex */
-    0x26, 0xa1, 0x04, 0x06,             /* mov %es:0x604, %ax */
-    0xe8, 0x7f, 0x00,                   /* call hex */
-    0x0f, 0x31,                         /* rdtsc */
-    0x50,                               /* push %ax */
-    0x89, 0xd0,                         /* mov %dx, %ax */
-    0xe8, 0x77, 0x00,                   /* call hex */
-    0x58,                               /* pop %ax */
-    0xe8, 0x73, 0x00,                   /* call hex */
-    0xb0, 0x0a,                         /* mov $'\n', %al */
-    0xe6, 0xe9,                         /* out %al, $0xe9 */
-    0xe8, 0x2b, 0x00,                   /* call transmit */
-    /* obey */
-    0x26, 0xa1, 0x0e, 0x80,             /* mov %es:0x800e, %ax */
-    0x3c, 0xff,                         /* cmp $0xff, %al */
-    0x74, 0x1a,                         /* je exit */
-    0x3c, 0xfe,                         /* cmp $0xfe, %al */
-    0x74, 0x1a,                         /* je reset */
-    0x3c, 0xfd,                         /* cmp $0xfd, %al */
-    0x0f, 0x85, 0x51, 0xff,             /* jne service */
-    0x55,                               /* push %bp */
-    0x31, 0xed,                         /* xor %bp, %bp */
-    0xbe, 0xa8, 0x01,                   /* mov $off_table, %si */
-    0xb9, 0x03, 0x00,                   /* mov $3, %cx */
-    0xe8, 0x2b, 0x00,                   /* call program */
-    0x5d,                               /* pop %bp */
-    0xe9, 0x41, 0xff,                   /* jmp service */
-    /* exit: */
-    0x88, 0xe0,                         /* mov %ah, %al */
-    0xe6, 0xf4,                         /* out %al, $0xf4 */
-    /* reset: */
-    0xe6, 0x64,                         /* out %al, $0x64 */
-    /* halt: */
-    0xf4,                               /* hlt */
-    0xeb, 0xfd,                         /* jmp halt */
-
-    /* transmit: 60 bytes of the buffer, through adapter BP */
-    0xb8, 0x00, 0x40,                   /* mov $0x4000, %ax */
-    0xb9, 0x3c, 0x00,                   /* mov $60, %cx */
-    0xb3, 0x12,                         /* mov $0x12, %bl */
-    0xe8, 0x1d, 0x00,                   /* call dma */
-    0x1e,                               /* push %ds */
-    0x06,                               /* push %es */
-    0x1f,                               /* pop %ds */
-    0xbe, 0x00, 0x80,                   /* mov $0x8000, %si */
-    0xb9, 0x0f, 0x00,                   /* mov $15, %cx */
-    0x66, 0xf3, 0x6f,                   /* rep outsl */
-    0x1f,                               /* pop %ds */
-    0xbe, 0xc6, 0x01,                   /* mov $send_table, %si */
-    0xb9, 0x04, 0x00,                   /* mov $4, %cx */
-    /* program: CX pairs at SI: an offset to port BP, a value */
-    0xac,                               /* lodsb */
-    0x89, 0xea,                         /* mov %bp, %dx */
-    0x00, 0xc2,                         /* add %al, %dl */
-    0xac,                               /* lodsb */
-    0xee,                               /* out %al, %dx */
-    0xe2, 0xf7,                         /* loop program */
-    /* done: */
-    0xc3,                               /* ret */
-
-    /* dma: command BL for CX bytes of its memory at AX; DX: the data port */
-    0x8d, 0x56, 0x08,                   /* lea 8(%bp), %dx */
-    0xee,                               /* out %al, %dx */
-    0x42,                               /* inc %dx */
-    0x88, 0xe0,                         /* mov %ah, %al */
-    0xee,                               /* out %al, %dx */
-    0x42,                               /* inc %dx */
-    0x88, 0xc8,                         /* mov %cl, %al */
-    0xee,                               /* out %al, %dx */
-    0x42,                               /* inc %dx */
-    0x88, 0xe8,                         /* mov %ch, %al */
-    0xee,                               /* out %al, %dx */
-    0x89, 0xea,                         /* mov %bp, %dx */
-    0x88, 0xd8,                         /* mov %bl, %al */
-    0xee,                               /* out %al, %dx */
-    0x80, 0xc2, 0x10,                   /* add $0x10, %dl */
-    0xc3,                               /* ret */
-
-    /* hex: AX and a space to the console */
-    0xb9, 0x04, 0x00,                   /* mov $4, %cx */
-    /* digit: */
-    0xc1, 0xc0, 0x04,                   /* rol $4, %ax */
-    0x50,                               /* push %ax */
-    0x24, 0x0f,                         /* and $0x0f, %al */
-    0x3c, 0x0a,                         /* cmp $10, %al */
-    0x1c, 0x69,                         /* sbb $0x69, %al */
-    0x2f,                               /* das */
-    0xe6, 0xe9,                         /* out %al, $0xe9 */
-    0x58,                               /* pop %ax */
-    0xe2, 0xf0,                         /* loop digit */
-    0xb0, 0x20,                         /* mov $' ', %al */
-    0xe6, 0xe9,                         /* out %al, $0xe9 */
-    0xc3,                               /* ret */
-
-    /* irq: */
-    0x36, 0xff, 0x06, 0x04, 0x06,       /* incw %ss:0x604 */
-    0x50,                               /* push %ax */
-    0xb0, 0x20,                         /* mov $0x20, %al */
-    0xe6, 0xa0,                         /* out %al, $0xa0 */
-    0xe6, 0x20,                         /* out %al, $0x20 */
-    0x58,                               /* pop %ax */
-    0xcf,                               /* iret */
-
-    /* pic_table: interrupt controllers, then the timer: 1000 Hz */
-    0x20, 0x11, 0x21, 0x20, 0x21, 0x04, 0x21, 0x01, 0x21, 0xfa,
-    0xa0, 0x11, 0xa1, 0x28, 0xa1, 0x02, 0xa1, 0x01, 0xa1, 0xf9,
-    0x43, 0x34, 0x40, 0xa9, 0x40, 0x04,
-    /* off_table: the timer: once, and then no more */
-    0x43, 0x30, 0x40, 0x01, 0x40, 0x00,
-    /* nic_table: pages 0x46 to 0x7f receive, everything is accepted */
-    0x00, 0x21, 0x0e, 0x48, 0x0c, 0x14, 0x0d, 0x00,
-    0x01, 0x46, 0x02, 0x80, 0x03, 0x46, 0x07, 0xff,
-    0x0f, 0x01, 0x00, 0x61, 0x07, 0x47, 0x00, 0x22,
-    /* send_table: 60 bytes from page 0x40 */
-    0x04, 0x40, 0x05, 0x3c, 0x06, 0x00, 0x00, 0x26,
-};
-
-/* Of the length of the frames that the guest sends, in send_table. */
-#define SENT_BYTES_OFFSET   (sizeof(guest_program) - 5)
-
-/* At f000:fff0, where the processor begins. */
-static const uint8_t reset_vector[] = {
-    0xea, 0x00, 0x00, 0x00, 0xf0,       /* ljmp $0xf000, $0x0000 */
-};
 
 /* --- What a test works with -------------------------------------------- */
 
@@ -827,7 +581,8 @@ static uint16_t frame_sum(const uint8_t *frame, size_t len_bytes)
 
 static void expect_line(unsigned n, const uint8_t *frame, size_t len_bytes)
 {
-    g_string_append_printf(rig.expected, "%04X %04zX %04X\n", 0x300 + n * 0x20,
+    g_string_append_printf(rig.expected, "%04X %04zX %04X\n",
+                           n ? NIC1_PORT : NIC0_PORT,
                            MAX(len_bytes, FRAME_MIN_BYTES),
                            frame_sum(frame, len_bytes));
 }
@@ -1794,33 +1549,11 @@ static void test_other_guest(const void *opaque)
 
 /* --- The processor ----------------------------------------------------- */
 
-/*
- * When the machine takes the vCPU out of a guest, the flags are put together
- * from what the last instructions left.  Here that is the addend 0x4100 (the
- * bits are those of the flags NT and TF), and no flag is set.
- */
-static const uint8_t flags_program[] = {
-    0x31, 0xc0,                         /* xor %ax, %ax */
-    0x8e, 0xd0,                         /* mov %ax, %ss */
-    0x8e, 0xc0,                         /* mov %ax, %es */
-    0xbc, 0x00, 0x70,                   /* mov $0x7000, %sp */
-    0x9c,                               /* pushf */
-    0x9d,                               /* popf */
-    0x66, 0x31, 0xc0,                   /* xor %eax, %eax */
-    0x66, 0x05, 0x00, 0x41, 0x00, 0x00, /* add $0x4100, %eax */
-    0x26, 0x0f, 0xc7, 0x0e, 0x00, 0x06, /* cmpxchg8b %es:0x600 */
-    0x9c,                               /* pushf */
-    0x58,                               /* pop %ax */
-    0x88, 0xe0,                         /* mov %ah, %al */
-    0x04, EXIT_ARGUMENT,                /* add $EXIT_ARGUMENT, %al */
-    0xe6, 0xf4,                         /* out %al, $0xf4 */
-};
-
 static void test_flags(const void *opaque)
 {
     g_autofree char *bios = file_read("bios", NULL);
 
-    memcpy(bios, flags_program, sizeof(flags_program));
+    memcpy(bios, flags_guest, sizeof(flags_guest));
     file_write("bios", bios, BIOS_BYTES);
     g_free(vm_finish(vm_start(MACHINE), EXIT_STATUS));
 }
@@ -2665,7 +2398,7 @@ static void bios_write(void)
 {
     g_autofree uint8_t *bios = g_malloc0(BIOS_BYTES);
 
-    memcpy(bios, guest_program, sizeof(guest_program));
+    memcpy(bios, echo_guest, sizeof(echo_guest));
     memcpy(bios + BIOS_BYTES - 16, reset_vector, sizeof(reset_vector));
     file_write("bios", bios, BIOS_BYTES);
 }
