@@ -1,39 +1,39 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Record and replay of the network, without an operating system: a guest
- * program, netdev-replay/guest.S, drives NE2000 adapters and writes what it
- * receives to a console; the test is the network at the other end of a dgram
- * netdev.
+ * Record and replay of the network, without an operating system.  A guest
+ * program, netdev-replay/guest.S, drives NE2000 adapters and writes a line
+ * about each frame that it receives to a console.  The test is the network at
+ * the other end of a dgram netdev.
  *
  *   test  <-- datagrams -->  netdev n0 -- filter-replay -- ne2k_isa  guest
  *     |                                                                |
  *     +--- compares: each frame as sent; record with replay  <--- console
  *
- * In each line of the console stand the port of the adapter, the length and
- * the checksum of a frame, the interrupts so far, and the time stamp counter:
- * a replay that is one instruction late has another console.
+ * A line has the port of the adapter, the length and the checksum of the
+ * frame, the number of interrupts so far, and the time stamp counter.  So a
+ * replay that is one instruction late has another console.
  *
- * QEMU is started here and not by qtest_init(), whose socket would be a
- * character device of the recording, and which does not show what a QEMU that
- * refuses to start says.  Each test has a directory of its own, which is
- * the working directory of the test and of QEMU, so all names are short.  All
- * waiting is for a condition, and for CEILING_S at the longest.
+ * This file has the scenarios.  They wait for conditions, never for an amount
+ * of time, and fail after CEILING_S seconds.  In netdev-replay/ are:
+ *
+ *   rig        the directory of a test, and the report of its failure
+ *   vm         a QEMU, and QMP
+ *   network    peers, and the frames that they exchange with the guest
+ *   session    recording, replaying, and comparing the two
  */
 
 #include "qemu/osdep.h"
 #include <poll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#ifdef CONFIG_LINUX
-#include <sys/prctl.h>
-#endif
 #include <glib/gstdio.h>
-#include "libqtest.h"
 #include "libqmp.h"
+#include "libqtest.h"
 #include "netdev-replay/guest.h"
+#include "netdev-replay/network.h"
+#include "netdev-replay/rig.h"
+#include "netdev-replay/session.h"
+#include "netdev-replay/vm.h"
 #include "qapi/error.h"
 #include "qapi/qmp/qdict.h"
 #include "qemu/bswap.h"
@@ -42,789 +42,11 @@
 #include "replay/replay-log.h"
 #include "sysemu/replay.h"
 
-/* No test waits longer for anything, and then it fails. */
-#define CEILING_S           30
-
-#define ADAPTERS            2
-#define FRAME_MAX_BYTES     1514
-#define EXIT_STATUS         (EXIT_ARGUMENT << 1 | 1)    /* isa-debug-exit */
-
-#define BIOS_BYTES          (64 * KiB)
-
-#define MACHINE \
-    " -accel tcg -cpu qemu32,-apic -m 2 -nodefaults -display none" \
-    " -no-reboot -bios bios -debugcon file:console" \
-    " -device isa-debug-exit,iobase=0xf4,iosize=1"
-
-#define DGRAM(n) \
-    " -netdev dgram,id=n" #n ",local.type=unix,local.path=n" #n ".qemu," \
-    "remote.type=unix,remote.path=n" #n ".peer"
-#define NIC(n, where) \
-    " -device ne2k_isa,netdev=n" #n ",mac=52:54:00:12:34:0" #n "," where
-#define NIC0                NIC(0, "iobase=0x300,irq=9")
-#define NIC1                NIC(1, "iobase=0x320,irq=10")
-#define FILTER(n)           " -object filter-replay,id=f" #n ",netdev=n" #n
-
-/* One adapter, and two. */
-#define NO_FILTER           MACHINE DGRAM(0) NIC0
-#define ONE                 NO_FILTER FILTER(0)
-#define TWO                 MACHINE DGRAM(0) DGRAM(1) NIC0 NIC1 \
-                            FILTER(0) FILTER(1)
-
-#define RECORD              " -icount shift=3,rr=record,rrfile=recording"
-#define REPLAY              " -icount shift=3,rr=replay,rrfile=recording"
-
-/* --- What a test works with -------------------------------------------- */
-
-/* One QEMU. */
-typedef struct Vm {
-    pid_t pid;              /* 0 once it has been waited for */
-    int output_fd;          /* its stdout and stderr; -1 once they are closed */
-    GString *output;
-    int qmp_fd;
-    bool greeted;           /* commands can be sent */
-    GQueue events;          /* of QDict, owned: nobody has asked for them yet */
-} Vm;
-
-static struct {
-    char *binary;           /* QEMU, absolute; of realpath() */
-    char *qemu_img;         /* likewise; or NULL */
-    const char *program;    /* this one */
-    char *home;             /* where the test program was started */
-
-    /* for each test */
-    const char *test;       /* its name */
-    char *dir;              /* the working directory */
-    GPtrArray *vms;         /* owned: those that have not been waited for */
-    int peer[ADAPTERS];     /* -1 if there is none */
-    bool is_stream;         /* the peers are, and not dgram */
-    unsigned frames;        /* made so far: no two are equal */
-    GString *expected;      /* the lines of the console, without their times */
-    uint64_t file_limit_bytes;  /* RLIMIT_FSIZE of the next QEMU, 0 for none */
-} rig;
-
-static void G_NORETURN G_GNUC_PRINTF(3, 4)
-fail_at(int line, const char *func, const char *fmt, ...)
-{
-    g_autofree char *message = NULL;
-    va_list ap;
-
-    va_start(ap, fmt);
-    message = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    g_assertion_message(G_LOG_DOMAIN, __FILE__, line, func, message);
-    g_assert_not_reached();
-}
-
-#define fail(...) fail_at(__LINE__, G_STRFUNC, __VA_ARGS__)
-
-static int64_t deadline(void)
-{
-    return g_get_monotonic_time() + CEILING_S * G_USEC_PER_SEC;
-}
-
-static uint64_t file_size(const char *name)
-{
-    GStatBuf st;
-
-    return g_stat(name, &st) == 0 ? st.st_size : 0;
-}
-
-static char *file_read(const char *name, size_t *len_bytes)
-{
-    g_autoptr(GError) err = NULL;
-    char *contents;
-
-    if (!g_file_get_contents(name, &contents, len_bytes, &err)) {
-        fail("%s", err->message);
-    }
-    return contents;
-}
-
-static void file_write(const char *name, const void *data, size_t len_bytes)
-{
-    g_autoptr(GError) err = NULL;
-
-    if (!g_file_set_contents(name, data, len_bytes, &err)) {
-        fail("%s", err->message);
-    }
-}
-
-static void file_rename(const char *from, const char *to)
-{
-    g_assert_cmpint(g_rename(from, to), ==, 0);
-}
-
-/* --- QEMU -------------------------------------------------------------- */
-
-static void vm_exec(char **argv, int output_fd, int qmp_fd)
-{
-    struct rlimit limit = { rig.file_limit_bytes, RLIM_INFINITY };
-    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-#ifdef CONFIG_LINUX
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-#endif
-    if (rig.file_limit_bytes) {
-        setrlimit(RLIMIT_FSIZE, &limit);
-    }
-    dup2(null_fd, STDIN_FILENO);
-    dup2(output_fd, STDOUT_FILENO);
-    dup2(output_fd, STDERR_FILENO);
-    fcntl(qmp_fd, F_SETFD, 0);
-    execv(rig.binary, argv);
-    perror(rig.binary);
-    _exit(127);
-}
-
-/* Starts QEMU, with QMP; the options are separated by spaces. */
-static Vm * G_GNUC_PRINTF(1, 2) vm_start(const char *fmt, ...)
-{
-    struct timeval ceiling = { .tv_sec = CEILING_S };
-    Vm *vm = g_new0(Vm, 1);
-    g_autofree char *options = NULL;
-    g_autofree char *line = NULL;
-    g_auto(GStrv) argv = NULL;
-    int qmp[2], output[2], i;
-    va_list ap;
-
-    va_start(ap, fmt);
-    options = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-
-    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, qmp), ==, 0);
-    g_assert_cmpint(pipe(output), ==, 0);
-    for (i = 0; i < 2; i++) {
-        qemu_set_cloexec(qmp[i]);
-        qemu_set_cloexec(output[i]);
-    }
-    g_assert_cmpint(setsockopt(qmp[0], SOL_SOCKET, SO_RCVTIMEO, &ceiling,
-                               sizeof(ceiling)), ==, 0);
-
-    line = g_strdup_printf("%s %s -chardev socket,id=qmp,fd=%d "
-                           "-mon chardev=qmp,mode=control",
-                           rig.binary, options, qmp[1]);
-    g_test_message("in %s: %s", rig.dir, line);
-    g_assert_true(g_shell_parse_argv(line, NULL, &argv, NULL));
-
-    vm->pid = fork();
-    g_assert_cmpint(vm->pid, >=, 0);
-    if (vm->pid == 0) {
-        vm_exec(argv, output[1], qmp[1]);
-    }
-    close(qmp[1]);
-    close(output[1]);
-    vm->qmp_fd = qmp[0];
-    vm->output_fd = output[0];
-    vm->output = g_string_new(NULL);
-    g_queue_init(&vm->events);
-    g_ptr_array_add(rig.vms, vm);
-    return vm;
-}
-
-/* Reads what @vm says.  Returns: false if it is not over after @wait_us. */
-static bool vm_read_output(Vm *vm, int64_t wait_us)
-{
-    struct pollfd pfd = { .fd = vm->output_fd, .events = POLLIN };
-    int64_t end = g_get_monotonic_time() + wait_us;
-    char buf[4096];
-    ssize_t n;
-
-    while (vm->output_fd >= 0) {
-        int64_t left_us = MAX(end - g_get_monotonic_time(), 0);
-
-        if (poll(&pfd, 1, left_us / 1000) <= 0) {
-            return false;
-        }
-        n = read(vm->output_fd, buf, sizeof(buf));
-        if (n > 0) {
-            g_string_append_len(vm->output, buf, n);
-        } else {
-            close(vm->output_fd);
-            vm->output_fd = -1;
-        }
-    }
-    return true;
-}
-
-static void vm_free(gpointer opaque)
-{
-    Vm *vm = opaque;
-    QDict *event;
-
-    if (vm->pid) {
-        kill(vm->pid, SIGKILL);
-        waitpid(vm->pid, NULL, 0);
-    }
-    if (vm->output_fd >= 0) {
-        close(vm->output_fd);
-    }
-    close(vm->qmp_fd);
-    while ((event = g_queue_pop_head(&vm->events))) {
-        qobject_unref(event);
-    }
-    g_string_free(vm->output, true);
-    g_free(vm);
-}
-
-/*
- * Waits until @vm has ended, and frees it.  It must exit with @status, or be
- * killed by signal -@status.  Returns: what it has said, owned.
- */
-static char *vm_finish(Vm *vm, int status)
-{
-    g_autofree char *output = NULL;
-    int wstatus;
-
-    if (!vm_read_output(vm, CEILING_S * G_USEC_PER_SEC)) {
-        fail("QEMU still runs after %d s", CEILING_S);
-    }
-    g_assert_cmpint(waitpid(vm->pid, &wstatus, 0), ==, vm->pid);
-    vm->pid = 0;
-    output = g_strdup(vm->output->str);
-    if (status < 0) {
-        if (!WIFSIGNALED(wstatus) || WTERMSIG(wstatus) != -status) {
-            fail("QEMU was not killed by signal %d", -status);
-        }
-    } else if (WIFSIGNALED(wstatus)) {
-        fail("QEMU was killed by signal %d", WTERMSIG(wstatus));
-    } else if (WEXITSTATUS(wstatus) != status) {
-        fail("QEMU exits with %d, and not with %d", WEXITSTATUS(wstatus),
-             status);
-    }
-    g_ptr_array_remove(rig.vms, vm);
-    return g_steal_pointer(&output);
-}
-
-/* --- QMP --------------------------------------------------------------- */
-
-static QDict *vm_receive(Vm *vm)
-{
-    return qmp_fd_receive(vm->qmp_fd);
-}
-
-/* Does not wait.  The space behind the last message is none. */
-static bool vm_has_message(Vm *vm)
-{
-    char c;
-
-    while (recv(vm->qmp_fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1) {
-        if (!g_ascii_isspace(c)) {
-            return true;
-        }
-        recv(vm->qmp_fd, &c, 1, 0);
-    }
-    return false;
-}
-
-static QDict *vm_receive_answer(Vm *vm)
-{
-    QDict *answer;
-
-    while (qdict_haskey(answer = vm_receive(vm), "event")) {
-        g_queue_push_tail(&vm->events, answer);
-    }
-    return answer;
-}
-
-static void vm_greet(Vm *vm)
-{
-    if (!vm->greeted) {
-        QDict *greeting = vm_receive(vm);
-
-        g_assert_true(qdict_haskey(greeting, "QMP"));
-        qobject_unref(greeting);
-        qmp_fd_send(vm->qmp_fd, "{ 'execute': 'qmp_capabilities' }");
-        qobject_unref(vm_receive_answer(vm));
-        vm->greeted = true;
-    }
-}
-
-static QDict * G_GNUC_PRINTF(2, 0) vm_vqmp(Vm *vm, const char *fmt, va_list ap)
-{
-    vm_greet(vm);
-    qmp_fd_vsend(vm->qmp_fd, fmt, ap);
-    return vm_receive_answer(vm);
-}
-
-/* Returns: what a command that must succeed has returned, owned. */
-static QDict * G_GNUC_PRINTF(2, 3) vm_query(Vm *vm, const char *fmt, ...)
-{
-    QDict *answer;
-    va_list ap;
-
-    va_start(ap, fmt);
-    answer = vm_vqmp(vm, fmt, ap);
-    va_end(ap);
-    if (!qdict_haskey(answer, "return")) {
-        fail("QMP: '%s' is refused: %s", fmt,
-             qdict_get_str(qdict_get_qdict(answer, "error"), "desc"));
-    }
-    return answer;
-}
-
-#define vm_command(vm, ...) qobject_unref(vm_query(vm, __VA_ARGS__))
-
-/* A command that must fail, with @reason in the text of the error. */
-static void G_GNUC_PRINTF(3, 4) vm_refuses(Vm *vm, const char *reason,
-                                           const char *fmt, ...)
-{
-    QDict *answer;
-    const char *desc;
-    va_list ap;
-
-    va_start(ap, fmt);
-    answer = vm_vqmp(vm, fmt, ap);
-    va_end(ap);
-    if (!qdict_haskey(answer, "error")) {
-        fail("QMP: '%s' is not refused", fmt);
-    }
-    desc = qdict_get_str(qdict_get_qdict(answer, "error"), "desc");
-    if (!strstr(desc, reason)) {
-        fail("QMP: '%s' is not refused because of '%s', but: %s", fmt, reason,
-             desc);
-    }
-    qobject_unref(answer);
-}
-
-static bool vm_is_event(QDict *message, const char *name)
-{
-    return g_str_equal(qdict_get_try_str(message, "event") ?: "", name);
-}
-
-/* Returns: the next event of that name, owned; others are forgotten. */
-static QDict *vm_wait_event(Vm *vm, const char *name)
-{
-    QDict *message;
-
-    vm_greet(vm);
-    for (;;) {
-        message = g_queue_pop_head(&vm->events) ?: vm_receive(vm);
-        if (vm_is_event(message, name)) {
-            return message;
-        }
-        qobject_unref(message);
-    }
-}
-
-static void vm_assert_status(Vm *vm, const char *status)
-{
-    QDict *answer = vm_query(vm, "{ 'execute': 'query-status' }");
-
-    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(answer, "return"), "status"),
-                    ==, status);
-    qobject_unref(answer);
-}
-
-static uint64_t vm_counter(Vm *vm, const char *filter, const char *counter)
-{
-    g_autofree char *path = g_strdup_printf("/objects/%s", filter);
-    QDict *answer = vm_query(vm, "{ 'execute': 'qom-get', 'arguments': "
-                             "{ 'path': %s, 'property': %s } }", path, counter);
-    uint64_t value = qdict_get_int(answer, "return");
-
-    qobject_unref(answer);
-    return value;
-}
-
-static void vm_wait_counter(Vm *vm, const char *filter, const char *counter,
-                            uint64_t value)
-{
-    int64_t end = deadline();
-    uint64_t now;
-
-    while ((now = vm_counter(vm, filter, counter)) < value) {
-        if (g_get_monotonic_time() > end) {
-            fail("'%s' of '%s' is %" PRIu64 " and not %" PRIu64 " after %d s",
-                 counter, filter, now, value, CEILING_S);
-        }
-    }
-    g_assert_cmpuint(now, ==, value);
-}
-
-/* What it has said is of no interest. */
-/* Quit a replay that could not go on (rrerror=stop): its status says so. */
-static void vm_quit_failed(Vm *vm)
-{
-    vm_command(vm, "{ 'execute': 'quit' }");
-    g_free(vm_finish(vm, EXIT_FAILURE));
-}
-
-static void vm_add_filter(Vm *vm, unsigned n)
-{
-    g_autofree char *id = g_strdup_printf("f%u", n);
-    g_autofree char *netdev = g_strdup_printf("n%u", n);
-
-    vm_command(vm, "{ 'execute': 'object-add', 'arguments': { 'qom-type': "
-               "'filter-replay', 'id': %s, 'netdev': %s } }", id, netdev);
-}
-
-/* --- The network ------------------------------------------------------- */
-
-static struct sockaddr_un peer_address(unsigned n, const char *side)
-{
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-
-    snprintf(addr.sun_path, sizeof(addr.sun_path), "n%u.%s", n, side);
-    return addr;
-}
-
-static void peer_open(unsigned n)
-{
-    struct timeval ceiling = { .tv_sec = CEILING_S };
-    struct sockaddr_un addr = peer_address(n, rig.is_stream ? "qemu" : "peer");
-    int fd = socket(AF_UNIX, rig.is_stream ? SOCK_STREAM : SOCK_DGRAM, 0);
-    int64_t end = deadline();
-
-    g_assert_cmpint(fd, >=, 0);
-    qemu_set_cloexec(fd);
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &ceiling,
-                               sizeof(ceiling)), ==, 0);
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &ceiling,
-                               sizeof(ceiling)), ==, 0);
-    if (rig.is_stream) {
-        /* QEMU listens some time after it has started. */
-        while (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-            g_assert_true(errno == ENOENT || errno == ECONNREFUSED);
-            g_assert_cmpint(g_get_monotonic_time(), <, end);
-        }
-    } else {
-        g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)),
-                        ==, 0);
-    }
-    rig.peer[n] = fd;
-}
-
-/* The network is gone: nobody listens, and nothing is left to send to. */
-static void peer_close(unsigned n)
-{
-    struct sockaddr_un addr = peer_address(n, "peer");
-
-    if (rig.peer[n] >= 0) {
-        close(rig.peer[n]);
-        rig.peer[n] = -1;
-        unlink(addr.sun_path);
-    }
-}
-
-static void peer_send(unsigned n, const void *data, size_t len_bytes)
-{
-    struct sockaddr_un addr = peer_address(n, "qemu");
-    uint32_t header = htonl(len_bytes);
-    ssize_t sent;
-
-    if (rig.is_stream) {
-        g_assert_cmpint(send(rig.peer[n], &header, sizeof(header), 0), ==,
-                        sizeof(header));
-        sent = send(rig.peer[n], data, len_bytes, 0);
-    } else {
-        sent = sendto(rig.peer[n], data, len_bytes, 0,
-                      (struct sockaddr *)&addr, sizeof(addr));
-    }
-    g_assert_cmpint(sent, ==, len_bytes);
-}
-
-/* All frames that the guest sends have the same length. */
-static void peer_receive(unsigned n, uint8_t frame[FRAME_MIN_BYTES])
-{
-    uint32_t header;
-    ssize_t got;
-
-    if (rig.is_stream) {
-        g_assert_cmpint(recv(rig.peer[n], &header, sizeof(header),
-                             MSG_WAITALL), ==, sizeof(header));
-        g_assert_cmpint(ntohl(header), ==, FRAME_MIN_BYTES);
-    }
-    got = recv(rig.peer[n], frame, FRAME_MIN_BYTES, MSG_WAITALL);
-    if (got < 0) {
-        fail("the guest sends nothing to netdev 'n%u' for %d s", n, CEILING_S);
-    }
-    g_assert_cmpint(got, ==, FRAME_MIN_BYTES);
-}
-
-static bool peer_is_silent(unsigned n)
-{
-    uint8_t byte;
-
-    return recv(rig.peer[n], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
-}
-
-/* --- Frames ------------------------------------------------------------ */
-
-static void frame_make(uint8_t *frame, size_t len_bytes, uint8_t command)
-{
-    unsigned number = rig.frames++;
-    size_t i;
-
-    g_assert_cmpuint(len_bytes, >, COMMAND_OFFSET + 1);
-    for (i = 0; i < len_bytes; i++) {
-        frame[i] = number * 7 + i * 13 + (i >> 8);
-    }
-    memset(frame, 0xff, 6);
-    stw_be_p(frame + 12, 0x88b5);       /* for local experiments */
-    frame[COMMAND_OFFSET] = command;
-    frame[COMMAND_OFFSET + 1] = EXIT_ARGUMENT;
-    stw_be_p(frame + 6, number);
-}
-
-/* As the guest computes it. */
-static uint16_t frame_sum(const uint8_t *frame, size_t len_bytes)
-{
-    uint16_t sum = 0;
-    size_t i;
-
-    for (i = 0; i < MAX(len_bytes, FRAME_MIN_BYTES); i++) {
-        sum = (sum << 1 | sum >> 15) ^ (i < len_bytes ? frame[i] : 0);
-    }
-    return sum;
-}
-
-static void expect_line(unsigned n, const uint8_t *frame, size_t len_bytes)
-{
-    g_string_append_printf(rig.expected, "%04X %04zX %04X\n",
-                           n ? NIC1_PORT : NIC0_PORT,
-                           MAX(len_bytes, FRAME_MIN_BYTES),
-                           frame_sum(frame, len_bytes));
-}
-
-static void expect_echo(unsigned n, const uint8_t *frame, size_t len_bytes)
-{
-    uint8_t sent[FRAME_MIN_BYTES] = { };
-    uint8_t echo[FRAME_MIN_BYTES];
-
-    memcpy(sent, frame, MIN(len_bytes, sizeof(sent)));
-    peer_receive(n, echo);
-    g_assert_cmpmem(echo, sizeof(echo), sent, sizeof(sent));
-    expect_line(n, frame, len_bytes);
-}
-
-/* Sends a frame to the guest, and gets it back. */
-static void exchange(unsigned n, size_t len_bytes, uint8_t command)
-{
-    uint8_t frame[FRAME_MAX_BYTES];
-
-    frame_make(frame, len_bytes, command);
-    peer_send(n, frame, len_bytes);
-    expect_echo(n, frame, len_bytes);
-}
-
-static void exchange_many(unsigned n, unsigned count)
-{
-    static const size_t lens[] = {
-        16, 1514, 60, 61, 17, 576, 64, 1513, 59, 255, 256, 257, 1000,
-    };
-    unsigned i;
-
-    for (i = 0; i < count; i++) {
-        exchange(n, lens[i % ARRAY_SIZE(lens)], COMMAND_NONE);
-    }
-}
-
-/* --- Record and replay ------------------------------------------------- */
-
-/* The guest has started its adapters when it has sent a frame of zeros. */
-static void guest_await(unsigned adapters)
-{
-    static const uint8_t zeros[FRAME_MIN_BYTES];
-    uint8_t frame[FRAME_MIN_BYTES];
-    unsigned n;
-
-    for (n = 0; n < adapters; n++) {
-        peer_receive(n, frame);
-        g_assert_cmpmem(frame, sizeof(frame), zeros, sizeof(zeros));
-    }
-}
-
-static Vm *recorder_start(unsigned adapters, const char *options)
-{
-    unsigned n;
-    Vm *vm;
-
-    for (n = 0; n < adapters; n++) {
-        peer_open(n);
-    }
-    vm = vm_start("%s", options);
-    guest_await(adapters);
-    return vm;
-}
-
-static void assert_quiet(const char *output)
-{
-    if (*output) {
-        fail("QEMU says, without need: %s", output);
-    }
-}
-
-/* Each frame has its line, and there is nothing else. */
-static void assert_console(void)
-{
-    g_autofree char *console = file_read("console", NULL);
-    g_autoptr(GString) seen = g_string_new(NULL);
-    g_auto(GStrv) lines = g_strsplit(console, "\n", -1);
-    size_t i;
-
-    for (i = 0; lines[i] && *lines[i]; i++) {
-        g_assert_cmpuint(strlen(lines[i]), ==,
-                         strlen("PORT LEN_ SUM_ IRQS TIME TIME "));
-        g_string_append_printf(seen, "%.14s\n", lines[i]);
-    }
-    g_assert_cmpstr(seen->str, ==, rig.expected->str);
-}
-
-/* The guest has ended: keep its console, and remove the network. */
-static void recorder_finish(Vm *vm, int status)
-{
-    g_autofree char *output = vm_finish(vm, status);
-    unsigned n;
-
-    assert_quiet(output);
-    assert_console();
-    file_rename("console", "console.recorded");
-    for (n = 0; n < ADAPTERS; n++) {
-        peer_close(n);
-    }
-}
-
-/*
- * Kills the recorder once all has been written that was exchanged until now,
- * keeps the console, and removes the network.
- */
-static void recorder_kill(Vm *vm)
-{
-    uint64_t len_bytes = file_size("recording");
-    int64_t end = deadline();
-    unsigned n;
-
-    while (file_size("recording") == len_bytes) {
-        vm_assert_status(vm, "running");
-        if (g_get_monotonic_time() > end) {
-            fail("nothing was written for %d s", CEILING_S);
-        }
-    }
-    vm_assert_status(vm, "running");    /* so the write is over */
-    kill(vm->pid, SIGKILL);
-    g_free(vm_finish(vm, -SIGKILL));
-    assert_console();
-    file_rename("console", "console.recorded");
-    for (n = 0; n < ADAPTERS; n++) {
-        peer_close(n);
-    }
-}
-
-static void record(unsigned frames, const char *options)
-{
-    Vm *vm = recorder_start(1, options);
-
-    exchange_many(0, frames);
-    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
-    recorder_finish(vm, EXIT_STATUS);
-}
-
-/* A recording that does not end because its guest does. */
-static void record_to_quit(unsigned frames, const char *options)
-{
-    Vm *vm = recorder_start(1, options);
-
-    exchange_many(0, frames);
-    vm_command(vm, "{ 'execute': 'quit' }");
-    recorder_finish(vm, EXIT_SUCCESS);
-}
-
-static void assert_identical(void)
-{
-    g_autofree char *recorded = file_read("console.recorded", NULL);
-    g_autofree char *replayed = file_read("console", NULL);
-
-    g_assert_cmpstr(replayed, ==, recorded);
-}
-
-static void replay_finish_identical(Vm *vm, int status)
-{
-    g_autofree char *output = vm_finish(vm, status);
-
-    assert_quiet(output);
-    assert_identical();
-}
-
-static void assert_replays(const char *options)
-{
-    replay_finish_identical(vm_start("%s", options), EXIT_STATUS);
-}
-
-#define SAYS(...) ((const char *const[]) { __VA_ARGS__, NULL })
-
-/* @says: strings up to a NULL, all of which @output must have. */
-static void assert_says(const char *output, const char *const *says)
-{
-    for (; *says; says++) {
-        if (!strstr(output, *says)) {
-            fail("'%s' is missing in what QEMU says: %s", *says, output);
-        }
-    }
-}
-
-/* Hints and warnings apart, QEMU says one thing. */
-static void assert_one_message(const char *output)
-{
-    g_autofree char *name = g_path_get_basename(rig.binary);
-    g_auto(GStrv) lines = g_strsplit(output, "\n", -1);
-    unsigned messages = 0;
-    size_t i;
-
-    for (i = 0; lines[i]; i++) {
-        messages += g_str_has_prefix(lines[i], name) &&
-                    !strstr(lines[i], ": warning: ");
-    }
-    if (messages != 1) {
-        fail("QEMU has %u messages instead of one: %s", messages, output);
-    }
-}
-
-static void assert_warns_once(const char *output, const char *const *says)
-{
-    g_auto(GStrv) lines = g_strsplit(output, "\n", -1);
-
-    g_assert_cmpuint(g_strv_length(lines), ==, 2);      /* one is empty */
-    assert_says(output, SAYS("warning"));
-    assert_says(output, says);
-}
-
-/* QEMU exits with status 1 and one message. */
-static void assert_fails(Vm *vm, const char *const *says)
-{
-    g_autofree char *output = vm_finish(vm, EXIT_FAILURE);
-
-    assert_one_message(output);
-    assert_says(output, says);
-}
-
-/* It does so before the guest runs. */
-static void assert_refused(Vm *vm, const char *const *says)
-{
-    assert_fails(vm, says);
-    g_assert_cmpuint(file_size("console"), ==, 0);
-}
-
-/* What a replay shows that ends early is the beginning of what was recorded. */
-static void assert_prefix(void)
-{
-    g_autofree char *recorded = file_read("console.recorded", NULL);
-    g_autofree char *replayed = NULL;
-
-    if (!g_file_test("console", G_FILE_TEST_EXISTS)) {
-        return;                 /* it was refused before that was made */
-    }
-    replayed = file_read("console", NULL);
-    if (!g_str_has_prefix(recorded, replayed)) {
-        fail("replayed:\n%s\nbut recorded:\n%s", replayed, recorded);
-    }
-}
-
 /* --- Good recordings --------------------------------------------------- */
 
 typedef struct RoundTrip {
-    const char *options;        /* of icount */
-    const char *record_only;    /* those that the replay is not given */
+    const char *options;        /* of -icount */
+    const char *record_only;    /* more of them, not given to the replay */
 } RoundTrip;
 
 static const RoundTrip plain = { "shift=3" };
@@ -850,7 +72,7 @@ static void test_round_trip(const void *opaque)
     assert_replays(play);
 }
 
-/* An event must reach a guest that nothing else would wake. */
+/* An event must reach an idle guest that has no timer to wake it. */
 static void test_idle(const void *opaque)
 {
     Vm *vm = recorder_start(1, ONE RECORD);
@@ -888,7 +110,7 @@ static void stop_and_continue(Vm *vm, unsigned times)
     }
 }
 
-/* Time that passes for the guest while it is idle must stop with it. */
+/* While the machine is stopped, the clock of an idle guest must stop, too. */
 static void test_stop_continue(const void *opaque)
 {
     Vm *vm = recorder_start(1, ONE RECORD);
@@ -912,7 +134,7 @@ static void test_stop_replay(const void *opaque)
     exchange_many(0, 30);
     recorder_kill(vm);
 
-    /* The end of what there is stops it once more. */
+    /* The recording has no end, so the replay stops where it is cut. */
     vm = vm_start(ONE REPLAY ",rrerror=stop -S");
     vm_command(vm, "{ 'execute': 'cont' }");
     stop_and_continue(vm, 30);
@@ -943,7 +165,7 @@ static void test_muted(const void *opaque)
     g_assert_true(peer_is_silent(0));
 }
 
-/* What the adapter counts. */
+/* Returns: the counters of the adapter as text, owned. */
 static char *vm_counters(Vm *vm)
 {
     static const char *const names[] = {
@@ -960,7 +182,7 @@ static char *vm_counters(Vm *vm)
     return g_string_free(g_steal_pointer(&text), false);
 }
 
-/* With the recorder killed the replay stops in a state that can be looked at */
+/* The recorder is killed, so the replay stops and its counters can be read. */
 static void test_counters(const void *opaque)
 {
     g_autofree char *recorded = NULL;
@@ -981,7 +203,7 @@ static void test_counters(const void *opaque)
     vm_quit_failed(vm);
 }
 
-/* Both adapters get frames, and each its own. */
+/* Each of two adapters gets frames of its own; then the guest exits. */
 static void exchange_two(void)
 {
     int i;
@@ -1001,7 +223,7 @@ static void test_other_order(const void *opaque)
 
     assert_replays(MACHINE FILTER(1) FILTER(0) DGRAM(1) DGRAM(0) NIC0 NIC1
                    REPLAY);
-    /* An adapter is its netdev: the name of the filter says nothing. */
+    /* The netdev identifies an adapter; the id of the filter does not. */
     assert_replays(MACHINE DGRAM(0) DGRAM(1) NIC0 NIC1 REPLAY
                    " -object filter-replay,id=f0,netdev=n1"
                    " -object filter-replay,id=f1,netdev=n0");
@@ -1020,7 +242,7 @@ static void test_object_add(const void *opaque)
     exchange_two();
     recorder_finish(vm, EXIT_STATUS);
 
-    /* What makes and destroys filters on the way changes nothing. */
+    /* Filters that are created and destroyed before the start do not count. */
     vm = vm_start(MACHINE DGRAM(0) DGRAM(1) NIC0 NIC1 REPLAY " -S");
     vm_command(vm, "{ 'execute': 'qom-list-properties', 'arguments': "
                "{ 'typename': 'filter-replay' } }");
@@ -1033,11 +255,11 @@ static void test_object_add(const void *opaque)
     vm_command(vm, "{ 'execute': 'cont' }");
     replay_finish_identical(vm, EXIT_STATUS);
 
-    /* On the command line it is the same. */
+    /* Filters on the command line give the same machine. */
     assert_replays(TWO REPLAY);
 }
 
-/* Nothing of what belongs to a recording can be changed any more. */
+/* No filter that is part of a recording can be removed or changed. */
 static void refuse_changes(Vm *vm)
 {
     vm_refuses(vm, "removed", "{ 'execute': 'object-del', 'arguments': "
@@ -1059,7 +281,7 @@ static void refuse_new_filter(Vm *vm)
                "{ 'qom-type': 'filter-replay', 'id': 'f1', 'netdev': 'n1' } }");
 }
 
-/* Two netdevs, and a filter on one of them. */
+/* Two netdevs, only one of which has a filter on the command line. */
 #define ONE_OF_TWO          ONE DGRAM(1) NIC1
 
 static void test_changes(const void *opaque)
@@ -1095,18 +317,7 @@ static void test_changes_after_replay(const void *opaque)
 
 /* --- NICs without a filter --------------------------------------------- */
 
-/* The answer of a command of the human monitor, owned. */
-static char *vm_human(Vm *vm, const char *line)
-{
-    QDict *answer = vm_query(vm, "{ 'execute': 'human-monitor-command', "
-                             "'arguments': { 'command-line': %s } }", line);
-    char *text = g_strdup(qdict_get_str(answer, "return"));
-
-    qobject_unref(answer);
-    return text;
-}
-
-/* It has one all the same, and everybody can see it. */
+/* The netdev gets a filter, which the monitor shows. */
 static void test_without_filter(const void *opaque)
 {
     g_autofree char *info = NULL;
@@ -1128,7 +339,7 @@ static void test_without_filter(const void *opaque)
     assert_replays(ONE REPLAY);
 }
 
-/* One that is asked for later takes the place of the one that was not. */
+/* A filter that the user adds replaces the automatic one. */
 static void test_filter_takes_place(const void *opaque)
 {
     Vm *vm = vm_start(NO_FILTER RECORD " -S");
@@ -1149,14 +360,14 @@ static void test_filter_takes_place(const void *opaque)
     assert_replays(NO_FILTER REPLAY);
 }
 
-/* Ids that QEMU invents are other ones each time. */
+/* QEMU invents ids for these netdevs, and they differ from run to run. */
 #define NIC_OPTION \
     MACHINE " -nic socket,udp=127.0.0.1:1,localaddr=127.0.0.1:0," \
     "model=ne2k_isa,mac=52:54:00:12:34:00"
 #define LEGACY \
     MACHINE " -net nic,model=ne2k_isa,macaddr=52:54:00:12:34:00" \
     " -net socket,udp=127.0.0.1:1,localaddr=127.0.0.1:0"
-/* Here the hub's netdev has a filter, and its port with the NIC needs none. */
+/* The netdev behind the hub has a filter, so the port of the NIC needs none. */
 #define HUB \
     MACHINE " -netdev hubport,id=p0,hubid=0,netdev=n0" \
     " -netdev hubport,id=p1,hubid=0" DGRAM(0) FILTER(0) \
@@ -1174,14 +385,13 @@ static void test_old_options(const void *opaque)
     replay_finish_identical(vm_start("%s" REPLAY, options), EXIT_SUCCESS);
 }
 
-/* A hub whose netdev has a filter needs none for its NIC. */
 static void test_hub(const void *opaque)
 {
     Vm *vm = recorder_start(1, HUB RECORD);
     g_autofree char *info = vm_human(vm, "info network");
 
     if (strstr(info, "automatic=true")) {
-        fail("the NIC has a filter that it does not need: %s", info);
+        fail("the NIC has an automatic filter, but needs none: %s", info);
     }
     exchange_many(0, 10);
     exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
@@ -1189,7 +399,7 @@ static void test_hub(const void *opaque)
     assert_replays(HUB REPLAY);
 }
 
-/* --- What the user does to the machine --------------------------------- */
+/* --- Changes to the machine -------------------------------------------- */
 
 #define SET_LINK(up) \
     "{ 'execute': 'set_link', 'arguments': { 'name': 'n0', 'up': " #up " } }"
@@ -1203,7 +413,7 @@ static void set_link(Vm *vm, bool up)
     }
 }
 
-/* What is sent to a NIC without a link is lost, in record and in replay. */
+/* A frame to a NIC whose link is down is lost, in the replay as well. */
 static void test_link(const void *opaque)
 {
     uint8_t frame[FRAME_MIN_BYTES];
@@ -1212,7 +422,7 @@ static void test_link(const void *opaque)
 
     for (i = 0; i < 5; i++) {
         exchange_many(0, 3);
-        /* What waits in the queue when the cable is pulled does not arrive. */
+        /* A frame that is in the queue when the link goes down is lost. */
         vm_command(vm, "{ 'execute': 'stop' }");
         set_link(vm, false);
         frame_make(frame, sizeof(frame), COMMAND_NONE);
@@ -1220,7 +430,7 @@ static void test_link(const void *opaque)
         vm_wait_counter(vm, "f0", "pending", 1);
         vm_command(vm, "{ 'execute': 'cont' }");
         vm_wait_counter(vm, "f0", "received-packets", 5 * i + 4);
-        /* What comes once it is plugged in arrives, behind that. */
+        /* A frame that is sent after the link has gone up arrives. */
         vm_command(vm, "{ 'execute': 'stop' }");
         set_link(vm, true);
         frame_make(frame, sizeof(frame), COMMAND_NONE);
@@ -1253,7 +463,7 @@ static void test_link_of_replay(const void *opaque)
     vm_quit_failed(vm);
 }
 
-/* A link that is down from the beginning belongs to the machine. */
+/* A link that is down at the start is a property of the machine. */
 static void test_link_before_start(const void *opaque)
 {
     Vm *vm = vm_start(ONE RECORD " -S");
@@ -1307,7 +517,7 @@ static void test_plugging(const void *opaque)
     vm_quit_failed(vm);
 }
 
-/* The machine may be made through QMP, before it runs. */
+/* Before the machine runs, QMP may add netdevs and devices to it. */
 static Vm *vm_plugged(const char *mode)
 {
     Vm *vm = vm_start(MACHINE "%s -S", mode);
@@ -1446,7 +656,7 @@ static const Refusal unknown_rrerror = {
 
 #define OTHER_MACHINE       "'recording'"
 
-/* There is a netdev, but no NIC, and so no filter. */
+/* A netdev without a NIC, so without a filter. */
 #define NO_NIC              MACHINE DGRAM(0)
 
 static const Refusal adapter_missing = {
@@ -1506,7 +716,7 @@ static void test_other_machine(const void *opaque)
     assert_refused(vm_start("%s", refusal->options), refusal->says);
 }
 
-/* With -S the machine is complete when it is told to run. */
+/* With -S, QEMU compares the machine when 'cont' makes it run. */
 static void test_other_machine_at_cont(const void *opaque)
 {
     g_autofree char *output = NULL;
@@ -1521,7 +731,7 @@ static void test_other_machine_at_cont(const void *opaque)
     g_assert_cmpuint(file_size("console"), ==, 0);
 }
 
-/* rrcheck=off goes on until somebody is missing. */
+/* With rrcheck=off, the replay runs until it needs the missing adapter. */
 static void test_unchecked_machine(const void *opaque)
 {
     g_autofree char *output = NULL;
@@ -1534,7 +744,7 @@ static void test_unchecked_machine(const void *opaque)
     assert_says(output, SAYS("warning", "of adapter n0"));
 }
 
-/* The machine is the same, but what it runs is not what was recorded. */
+/* The machine is the recorded one, but its guest sends longer frames. */
 static void test_other_guest(const void *opaque)
 {
     g_autofree char *bios = file_read("bios", NULL);
@@ -1549,6 +759,7 @@ static void test_other_guest(const void *opaque)
 
 /* --- The processor ----------------------------------------------------- */
 
+/* See the flags guest in netdev-replay/guest.S. */
 static void test_flags(const void *opaque)
 {
     g_autofree char *bios = file_read("bios", NULL);
@@ -1558,7 +769,7 @@ static void test_flags(const void *opaque)
     g_free(vm_finish(vm_start(MACHINE), EXIT_STATUS));
 }
 
-/* --- Files that are no recordings -------------------------------------- */
+/* --- Files that are not recordings ------------------------------------- */
 
 typedef struct NoRecording {
     char bytes[64];
@@ -1672,7 +883,7 @@ static void test_overwrite_foreign(const void *opaque)
     assert_not_overwritten(SAYS("'recording'", "rroverwrite=on"));
 }
 
-/* rroverwrite=on is not a licence to lose a recording to another mistake. */
+/* Another mistake, together with rroverwrite=on, must not cost a recording. */
 static void test_overwrite_without_start(const void *opaque)
 {
     record(2, ONE RECORD);
@@ -1701,7 +912,7 @@ static void test_two_recorders(const void *opaque)
 #define CHUNK_PAYLOAD_CRC   44
 #define CHUNK_HEADER_CRC    48
 
-/* What is tried with each chunk: as many bytes of it are left. */
+/* Returns: how many bytes of a chunk are left in a trial; SIZE_MAX: no more. */
 static size_t cut_in_chunk(size_t chunk_bytes, unsigned trial)
 {
     const size_t lens[] = {
@@ -1762,8 +973,9 @@ static void assert_flip_replay(char *file, size_t len_bytes, size_t offset)
 }
 
 /*
- * So many bytes, from the first to the last: QEMU takes a while to start.  The
- * unit test of the reader has all of them.
+ * In how many bytes, spread from the first to the last, a bit is flipped.
+ * Starting QEMU for every byte would take too long; the unit test of the
+ * reader flips all.
  */
 #define FLIPS               64
 
@@ -1780,7 +992,7 @@ static void test_flip(const void *opaque)
     }
 }
 
-/* A chunk that is not what was written, with checksums that are right. */
+/* Corrects the checksums of a chunk that was changed. */
 static void chunk_sign(char *chunk)
 {
     stl_le_p(chunk + CHUNK_PAYLOAD_CRC,
@@ -1820,7 +1032,7 @@ static void test_unknown_event(const void *opaque)
 
 /* --- Hostile recordings ------------------------------------------------ */
 
-/* The first event of the kind @at becomes another one. */
+/* The first event of the kind @at is replaced by one with these fields. */
 typedef struct Hostile {
     ReplayLogEventKind at;
     ReplayLogEventKind kind;
@@ -1947,7 +1159,7 @@ static void write_event(ReplayLogWriter *writer, const ReplayLogEvent *ev)
                                          ev->len_bytes));
 }
 
-/* The recording, written again by who wants no good. */
+/* Writes the recording again, with one event replaced. */
 static void recording_rewrite(const Hostile *hostile)
 {
     g_autofree uint8_t *data = g_malloc0(hostile->len_bytes + 1);
@@ -1993,7 +1205,7 @@ static void test_hostile(const void *opaque)
     assert_prefix();
 }
 
-/* Rewriting alone changes nothing: these tests test what they say. */
+/* Writing again, alone, changes nothing; it cannot be why others fail. */
 static void test_rewritten(const void *opaque)
 {
     static const Hostile harmless = {
@@ -2007,21 +1219,22 @@ static void test_rewritten(const void *opaque)
 
 /* --- The end of a recorder --------------------------------------------- */
 
-/* Frames, until chunks of events have been written. */
+/* Exchanges frames until @chunks chunks of events are in the file. */
 static void exchange_until_written(unsigned chunks)
 {
-    int64_t end = deadline();
+    int64_t end = rig_deadline();
 
     while (chunks--) {
         uint64_t len_bytes = file_size("recording");
 
         while (file_size("recording") == len_bytes) {
             if (g_get_monotonic_time() > end) {
-                fail("nothing was written for %d s", CEILING_S);
+                fail("the recorder wrote nothing within %d s", CEILING_S);
             }
             exchange(0, FRAME_MAX_BYTES, COMMAND_NONE);
         }
-        exchange(0, FRAME_MAX_BYTES, COMMAND_NONE);     /* it is over */
+        /* The recorder answers once the write that has begun is complete. */
+        exchange(0, FRAME_MAX_BYTES, COMMAND_NONE);
     }
 }
 
@@ -2032,9 +1245,7 @@ static void record_and_kill(unsigned chunks)
     exchange_until_written(chunks);
     kill(vm->pid, SIGKILL);
     g_free(vm_finish(vm, -SIGKILL));
-    peer_close(0);
-    assert_console();
-    file_rename("console", "console.recorded");
+    recorder_keep_console();
 }
 
 static void test_killed(const void *opaque)
@@ -2065,7 +1276,7 @@ static void test_killed_stop(const void *opaque)
     g_assert_cmpuint(packets, >, 0);
     assert_prefix();
 
-    /* There is no way on, and QEMU says so again. */
+    /* The replay cannot continue, so QEMU stops it again. */
     vm_command(vm, "{ 'execute': 'cont' }");
     qobject_unref(vm_wait_event(vm, "STOP"));
     vm_assert_status(vm, "paused");
@@ -2090,7 +1301,7 @@ static void test_damaged_stop(const void *opaque)
          ldl_le_p(file + REPLAY_LOG_HEADER_BYTES + CHUNK_STORED_BYTES)] ^= 1;
     file_write("recording", file, len_bytes);
 
-    /* The very first events are lost, so the guest never runs. */
+    /* The first events are lost, so the guest never runs. */
     vm = vm_start(ONE REPLAY ",rrerror=stop");
     vm_assert_status(vm, "paused");
     vm_command(vm, "{ 'execute': 'quit' }");
@@ -2101,14 +1312,15 @@ static void test_damaged_stop(const void *opaque)
     g_assert_cmpuint(file_size("console"), ==, 0);
 }
 
-/* --- A file that takes no more ----------------------------------------- */
+/* --- A file that cannot grow ------------------------------------------- */
 
 #ifdef CONFIG_LINUX
 #define FILE_LIMIT_BYTES    (100 * KiB)
 
 /*
- * Frames, until the recorder has met the limit and stops.  @frame gets the
- * last one: the guest has not sent it back, or nobody has received that.
+ * Exchanges frames until the recorder reaches the limit and stops.  @frame
+ * gets the last of them.  Either the guest has not sent it back yet, or its
+ * answer can still be received.
  */
 static Vm *record_to_limit(uint8_t frame[FRAME_MAX_BYTES])
 {
@@ -2150,7 +1362,7 @@ static void test_full_continue(const void *opaque)
     g_autofree char *output = NULL;
     Vm *vm = record_to_limit(frame);
 
-    /* Too early: it stops again. */
+    /* The limit is still there, so the recorder stops again. */
     vm_command(vm, "{ 'execute': 'cont' }");
     qobject_unref(vm_wait_event(vm, "REPLAY_WRITE_ERROR"));
     qobject_unref(vm_wait_event(vm, "STOP"));
@@ -2162,9 +1374,7 @@ static void test_full_continue(const void *opaque)
     exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
     output = vm_finish(vm, EXIT_STATUS);
     assert_says(output, SAYS("'recording'", "File too large", "'cont'"));
-    peer_close(0);
-    assert_console();
-    file_rename("console", "console.recorded");
+    recorder_keep_console();
 
     assert_replays(ONE REPLAY);
 }
@@ -2178,8 +1388,7 @@ static void test_full_quit(const void *opaque)
     vm_command(vm, "{ 'execute': 'quit' }");
     output = vm_finish(vm, EXIT_FAILURE);
     assert_says(output, SAYS("'recording'", "File too large"));
-    peer_close(0);
-    file_rename("console", "console.recorded");
+    recorder_end();
 
     assert_fails(vm_start(ONE REPLAY), SAYS("'recording' is cut"));
     assert_prefix();
@@ -2200,9 +1409,9 @@ static void flood(unsigned count, size_t len_bytes)
 }
 
 /*
- * The guest gets as many frames as its ring has room for, and the end.
- * The ring takes FLOOD_SURE short frames for certain; once these are back
- * it has room for another one.
+ * After a flood the guest gets as many frames as the ring of its adapter has
+ * room for; these are at least FLOOD_SURE short ones.  Once the guest has sent
+ * that many back, the ring has room for the frame that makes it exit.
  */
 #define FLOOD_SURE          40
 
@@ -2222,8 +1431,7 @@ static void finish_flooded(Vm *vm)
     } while (memcmp(echo, frame, sizeof(echo)));
     output = vm_finish(vm, EXIT_STATUS);
     assert_warns_once(output, SAYS("'n0'", "dropped"));
-    peer_close(0);
-    file_rename("console", "console.recorded");
+    recorder_end();
 }
 
 static void test_flood_of_packets(const void *opaque)
@@ -2241,7 +1449,7 @@ static void test_flood_of_packets(const void *opaque)
     assert_replays(ONE REPLAY);
 }
 
-/* Before the guest runs for the first time its adapter takes nothing. */
+/* Before the guest runs for the first time, its adapter accepts nothing. */
 static void test_flood_of_bytes(const void *opaque)
 {
     const unsigned len_bytes = 60000;
@@ -2260,9 +1468,7 @@ static void test_flood_of_bytes(const void *opaque)
     exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
     output = vm_finish(vm, EXIT_STATUS);
     assert_warns_once(output, SAYS("'n0'", "dropped"));
-    peer_close(0);
-    assert_console();
-    file_rename("console", "console.recorded");
+    recorder_keep_console();
 
     assert_replays(ONE REPLAY);
 }
@@ -2271,7 +1477,7 @@ static void test_flood_of_bytes(const void *opaque)
     MACHINE " -netdev stream,id=n0,server=on,addr.type=unix,addr.path=n0.qemu" \
     NIC0 FILTER(0)
 
-/* Nothing that is sent as a packet may be lost behind an empty one. */
+/* Only the empty packet is dropped, and none of those after it. */
 static void test_empty_packet(const void *opaque)
 {
     g_autofree char *output = NULL;
@@ -2292,19 +1498,17 @@ static void test_empty_packet(const void *opaque)
     exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
     output = vm_finish(vm, EXIT_STATUS);
     assert_warns_once(output, SAYS("'n0'", "empty or too long"));
-    peer_close(0);
-    assert_console();
-    file_rename("console", "console.recorded");
+    recorder_keep_console();
 
-    /* Nobody connects. */
+    /* No peer connects to the replay. */
     assert_replays(STREAM REPLAY);
 }
 
-/* What the guest sends does not wait for a peer that does not read. */
+/* The guest can go on sending while its peer does not read. */
 static void test_slow_peer(const void *opaque)
 {
     const unsigned rounds = 1000;
-    const unsigned at_once = 8;         /* what the NIC has room for */
+    const unsigned at_once = 8;         /* the NIC has room for these */
     uint8_t frame[FRAME_MIN_BYTES];
     g_autofree char *output = NULL;
     Vm *vm = vm_start(STREAM RECORD " -S");
@@ -2326,7 +1530,7 @@ static void test_slow_peer(const void *opaque)
         }
     }
     if (!vm_counter(vm, "f0", "unsent")) {
-        fail("the peer has taken everything, though it has read nothing");
+        fail("all packets left the filter, though the peer has read none");
     }
     g_assert_cmpuint(vm_counter(vm, "f0", "unsent-dropped"), ==, 0);
     for (i = 0; i < rounds; i++) {
@@ -2336,9 +1540,7 @@ static void test_slow_peer(const void *opaque)
     exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
     output = vm_finish(vm, EXIT_STATUS);
     assert_quiet(output);
-    peer_close(0);
-    assert_console();
-    file_rename("console", "console.recorded");
+    recorder_keep_console();
 
     assert_replays(STREAM REPLAY);
 }
@@ -2354,7 +1556,8 @@ static void test_snapshot(const void *opaque)
     g_autofree char *output = NULL;
 
     if (!rig.qemu_img) {
-        g_test_skip("QTEST_QEMU_IMG is not set: no disk to keep a snapshot");
+        g_test_skip("QTEST_QEMU_IMG is not set, so there is no qemu-img to "
+                    "create a disk with");
         return;
     }
     command = g_strdup_printf("%s create -q -f qcow2 disk 16M", rig.qemu_img);
@@ -2367,81 +1570,13 @@ static void test_snapshot(const void *opaque)
     record(3, ONE DISK RECORD SNAPSHOT);
     assert_replays(ONE DISK REPLAY SNAPSHOT);
 
-    /* The disk has the snapshot of the second one. */
+    /* The snapshot on the disk belongs to the second recording. */
     file_rename("recording.first", "recording");
     output = vm_finish(vm_start(ONE DISK REPLAY SNAPSHOT), EXIT_FAILURE);
     assert_says(output, SAYS("under another recording", "'recording'"));
 }
 
 /* --- The program ------------------------------------------------------- */
-
-/* A test has failed: say where its files are. */
-static void report_failure(void *opaque)
-{
-    guint i;
-
-    fprintf(stderr, "# its files are in %s; to run it again:\n"
-            "# QTEST_QEMU_BINARY=%s %s -p /%s/netdev-replay/%s\n",
-            rig.dir, rig.binary, rig.program, qtest_get_arch(), rig.test);
-    for (i = 0; i < rig.vms->len; i++) {
-        Vm *vm = g_ptr_array_index(rig.vms, i);
-
-        if (vm->pid) {
-            kill(vm->pid, SIGKILL);
-        }
-        vm_read_output(vm, G_USEC_PER_SEC);
-        fprintf(stderr, "# QEMU says: %s\n", vm->output->str);
-    }
-}
-
-static void bios_write(void)
-{
-    g_autofree uint8_t *bios = g_malloc0(BIOS_BYTES);
-
-    memcpy(bios, echo_guest, sizeof(echo_guest));
-    memcpy(bios + BIOS_BYTES - 16, reset_vector, sizeof(reset_vector));
-    file_write("bios", bios, BIOS_BYTES);
-}
-
-static void set_up(void)
-{
-    unsigned n;
-
-    rig.dir = g_dir_make_tmp("netdev-replay-test-XXXXXX", NULL);
-    g_assert_nonnull(rig.dir);
-    g_assert_cmpint(g_chdir(rig.dir), ==, 0);
-    rig.vms = g_ptr_array_new_with_free_func(vm_free);
-    for (n = 0; n < ADAPTERS; n++) {
-        rig.peer[n] = -1;
-    }
-    rig.is_stream = false;
-    rig.frames = 0;
-    rig.expected = g_string_new(NULL);
-    rig.file_limit_bytes = 0;
-    bios_write();
-    qtest_add_abrt_handler(report_failure, &rig);
-}
-
-static void tear_down(void)
-{
-    g_autoptr(GDir) dir = g_dir_open(".", 0, NULL);
-    const char *name;
-    unsigned n;
-
-    g_assert_cmpuint(rig.vms->len, ==, 0);      /* each has been waited for */
-    g_ptr_array_free(rig.vms, true);
-    for (n = 0; n < ADAPTERS; n++) {
-        peer_close(n);
-    }
-    g_string_free(rig.expected, true);
-    while ((name = g_dir_read_name(dir))) {
-        g_remove(name);
-    }
-    g_assert_cmpint(g_chdir(rig.home), ==, 0);
-    g_assert_cmpint(g_rmdir(rig.dir), ==, 0);
-    g_free(rig.dir);
-    qtest_remove_abrt_handler(&rig);
-}
 
 typedef struct Test {
     const char *name;
@@ -2572,15 +1707,13 @@ static const Test tests[] = {
     { "snapshot-of-other-recording/refused", test_snapshot },
 };
 
-/* Each test has a directory of its own, and QEMUs that end with it. */
 static void run_test(const void *opaque)
 {
     const Test *test = opaque;
 
-    rig.test = test->name;
-    set_up();
+    rig_set_up(test->name);
     test->run(test->opaque);
-    tear_down();
+    rig_tear_down();
 }
 
 int main(int argc, char **argv)
@@ -2589,13 +1722,7 @@ int main(int argc, char **argv)
     int ret;
 
     g_test_init(&argc, &argv, NULL);
-    rig.program = argv[0];
-    rig.binary = realpath(getenv("QTEST_QEMU_BINARY"), NULL);
-    g_assert_nonnull(rig.binary);
-    if (getenv("QTEST_QEMU_IMG")) {
-        rig.qemu_img = realpath(getenv("QTEST_QEMU_IMG"), NULL);
-    }
-    rig.home = g_get_current_dir();
+    rig_init(argv[0]);
     for (i = 0; i < ARRAY_SIZE(tests); i++) {
         g_autofree char *path = g_strconcat("netdev-replay/", tests[i].name,
                                             NULL);
@@ -2603,9 +1730,6 @@ int main(int argc, char **argv)
         qtest_add_data_func(path, &tests[i], run_test);
     }
     ret = g_test_run();
-
-    g_free(rig.home);
-    free(rig.qemu_img);
-    free(rig.binary);
+    rig_cleanup();
     return ret;
 }
