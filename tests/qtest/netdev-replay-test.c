@@ -1153,41 +1153,46 @@ static const Hostile checkpoint_for_packet = {
     { "checkpoint-suspend-requested" },
 };
 
-static void write_event(ReplayLogWriter *writer, const ReplayLogEvent *ev)
-{
-    g_assert_true(replay_log_write_event(writer, ev->kind, ev->num, ev->data,
-                                         ev->len_bytes));
-}
+/* Changes @ev if it is one to be changed.  Returns: whether it did so. */
+typedef bool ChangeEvent(ReplayLogEvent *ev, const void *opaque);
 
-/* Writes the recording again, with one event replaced. */
-static void recording_rewrite(const Hostile *hostile)
+/* Writes the recording again, with one event changed by @change. */
+static void recording_rewrite(ChangeEvent *change, const void *opaque)
 {
-    g_autofree uint8_t *data = g_malloc0(hostile->len_bytes + 1);
-    ReplayLogEvent evil = {
-        .kind = hostile->kind, .data = data, .len_bytes = hostile->len_bytes,
-    };
     ReplayLogReader *reader;
     ReplayLogWriter *writer;
     ReplayLogEvent ev;
     bool done = false;
 
-    memcpy(evil.num, hostile->num, sizeof(evil.num));
     file_rename("recording", "recording.good");
     reader = replay_log_reader_open("recording.good", &error_abort);
     writer = replay_log_writer_open("recording", 0, &error_abort);
     replay_log_writer_describe(writer, replay_log_reader_description(reader),
                                &error_abort);
     while (replay_log_read_event(reader, &ev, NULL) == REPLAY_LOG_OK) {
-        if (!done && ev.kind == hostile->at) {
-            write_event(writer, &evil);
-            done = true;
-        } else {
-            write_event(writer, &ev);
-        }
+        done = done || change(&ev, opaque);
+        g_assert_true(replay_log_write_event(writer, ev.kind, ev.num, ev.data,
+                                             ev.len_bytes));
     }
     g_assert_true(done);
     replay_log_writer_close(writer, &error_abort);
     replay_log_reader_close(reader);
+}
+
+static bool hostile_change(ReplayLogEvent *ev, const void *opaque)
+{
+    static const uint8_t zeros[REPLAY_LOG_DATA_MAX_BYTES];
+    const Hostile *hostile = opaque;
+
+    if (ev->kind != hostile->at) {
+        return false;
+    }
+    g_assert_cmpuint(hostile->len_bytes, <=, sizeof(zeros));
+    ev->kind = hostile->kind;
+    memcpy(ev->num, hostile->num, sizeof(ev->num));
+    ev->data = zeros;
+    ev->len_bytes = hostile->len_bytes;
+    return true;
 }
 
 static void test_hostile(const void *opaque)
@@ -1196,7 +1201,7 @@ static void test_hostile(const void *opaque)
     g_autofree char *output = NULL;
 
     record(3, ONE RECORD);
-    recording_rewrite(hostile);
+    recording_rewrite(hostile_change, hostile);
 
     output = vm_finish(vm_start(ONE REPLAY), EXIT_FAILURE);
     assert_one_message(output);
@@ -1213,7 +1218,7 @@ static void test_rewritten(const void *opaque)
     };
 
     record(3, ONE RECORD);
-    recording_rewrite(&harmless);
+    recording_rewrite(hostile_change, &harmless);
     assert_replays(ONE REPLAY);
 }
 
