@@ -8,7 +8,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BUILD=$ROOT/build
 LOGS=$BUILD/logs
 # The folders that mirror QEMU's; a file in one of them is laid over QEMU's tree.
-OVERLAY_DIRS=(contrib docs include net replay stubs tests/fuzz tests/qtest tests/unit)
+OVERLAY_DIRS=(contrib docs include net replay stubs tests/data/replay tests/fuzz
+    tests/qtest tests/unit)
 
 say() {
     printf '%s\n' "$*"

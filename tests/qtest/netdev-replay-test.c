@@ -1222,6 +1222,373 @@ static void test_rewritten(const void *opaque)
     assert_replays(ONE REPLAY);
 }
 
+/* --- A recording of an earlier version --------------------------------- */
+
+/*
+ * tests/data/replay has a recording in version 1 of the format.  QEMU made it
+ * before the files of replay/ were split by subject, and every later QEMU must
+ * replay it.
+ *
+ *   version-1.recording.base64   the recording
+ *   version-1.guest.base64       its guest; guest.S may have changed since
+ *   version-1.console            the console of the recorder
+ *   version-1.events             the description and the events, as text
+ *
+ * The files are text, so that a patch can add them.  They must not be made
+ * again: a new version of the format gets files of its own.  The test
+ * "two-adapters-and-link/identical" records such a session.  If
+ * NETDEV_REPLAY_KEEP is set in the environment, the directory of that test
+ * stays, with the recording, the console and the BIOS image, whose first bytes
+ * are the guest; "kept-recording/decodes" writes the list of events.
+ */
+#define KEPT                "version-1"
+
+/* The machine type is given, since the default can change. */
+#define KEPT_MACHINE \
+    MACHINE " -machine pc-i440fx-7.2" DGRAM(0) DGRAM(1) NIC0 NIC1 \
+    FILTER(0) " -object filter-replay,id=f1,netdev=n1,verify=full"
+
+/*
+ * The length of a packet that cannot be compressed.  The NIC does not get it,
+ * as its link is down; its chunk has little else, so the writer stores packets
+ * apart from the events.
+ */
+#define NOISE_BYTES         8000
+
+static void send_noise(unsigned n)
+{
+    g_autofree uint8_t *packet = g_malloc(NOISE_BYTES);
+    uint32_t noise = 1;
+    size_t i;
+
+    for (i = 0; i < NOISE_BYTES; i++) {
+        noise ^= noise << 13;
+        noise ^= noise >> 17;
+        noise ^= noise << 5;
+        packet[i] = noise;
+    }
+    peer_send(n, packet, NOISE_BYTES);
+}
+
+static void press_key(Vm *vm)
+{
+    vm_command(vm, "{ 'execute': 'input-send-event', 'arguments': { 'events': "
+               "[ { 'type': 'key', 'data': { 'down': true, 'key': "
+               "{ 'type': 'qcode', 'data': 'a' } } } ] } }");
+}
+
+/*
+ * Waits until the recorder writes a chunk.  It sends no QMP command meanwhile:
+ * each would make the main loop go round, and so add events.
+ */
+static void wait_for_chunk(void)
+{
+    uint64_t len_bytes = file_size("recording");
+    int64_t end = rig_deadline();
+
+    while (file_size("recording") == len_bytes) {
+        g_usleep(10000);
+        if (g_get_monotonic_time() > end) {
+            fail("the recorder wrote nothing within %d s", CEILING_S);
+        }
+    }
+}
+
+/* Frames in both directions, a key and a link, in several chunks. */
+static void test_two_adapters_and_link(const void *opaque)
+{
+    Vm *vm = recorder_start(2, KEPT_MACHINE RECORD);
+
+    exchange_many(0, 4);
+    exchange_many(1, 7);
+    exchange(1, FRAME_MIN_BYTES, COMMAND_NO_TIMER);
+    press_key(vm);
+    wait_for_chunk();
+
+    vm_command(vm, "{ 'execute': 'stop' }");
+    set_link(vm, false);
+    send_noise(0);
+    vm_wait_counter(vm, "f0", "pending", 1);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    vm_wait_counter(vm, "f0", "received-packets", 5);
+    set_link(vm, true);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_replays(KEPT_MACHINE REPLAY);
+}
+
+/* Returns: the text of tests/data/replay/@name, decoded, owned. */
+static char *read_base64(const char *name, size_t *len_bytes)
+{
+    g_autofree char *text = file_read_data(name);
+
+    return (char *)g_base64_decode(text, len_bytes);
+}
+
+/* Puts the kept files where a recorder would have left them. */
+static void kept_unpack(void)
+{
+    g_autofree char *console = file_read_data(KEPT ".console");
+    g_autofree char *recording = NULL;
+    g_autofree char *guest = NULL;
+    g_autofree char *bios = NULL;
+    size_t len_bytes;
+
+    recording = read_base64(KEPT ".recording.base64", &len_bytes);
+    file_write("recording", recording, len_bytes);
+    file_write("console.recorded", console, strlen(console));
+
+    guest = read_base64(KEPT ".guest.base64", &len_bytes);
+    bios = file_read("bios", NULL);
+    g_assert_cmpuint(len_bytes, <, BIOS_BYTES - 16);
+    memcpy(bios, guest, len_bytes);
+    file_write("bios", bios, BIOS_BYTES);
+}
+
+/*
+ * Lists an event: instructions and packets before it, its name, its numbers,
+ * and the length and checksum of its bytes.
+ */
+static void list_event(GString *list, const ReplayLogEvent *ev)
+{
+    const char *fields = replay_log_event_fields(ev->kind);
+    unsigned i;
+
+    g_string_append_printf(list, "%" PRIu64 " %" PRIu64 " %s", ev->icount,
+                           ev->packet, replay_log_event_name(ev->kind));
+    for (i = 0; i < ev->n_nums; i++) {
+        if (fields[i] == 's' || fields[i] == 'c') {
+            g_string_append_printf(list, " %" PRId64, (int64_t)ev->num[i]);
+        } else {
+            g_string_append_printf(list, " %" PRIu64, ev->num[i]);
+        }
+    }
+    if (ev->data) {
+        g_string_append_printf(list, " %zu:%08x", ev->len_bytes,
+                               replay_log_crc32c(0, ev->data, ev->len_bytes));
+    }
+    g_string_append_c(list, '\n');
+}
+
+/* Returns: what the reader finds in the recording, owned. */
+static char *recording_list(void)
+{
+    g_autoptr(GString) list = g_string_new(NULL);
+    ReplayLogReader *reader = replay_log_reader_open("recording", &error_abort);
+    const ReplayLogDescription *d = replay_log_reader_description(reader);
+    ReplayLogInfo info = replay_log_reader_info(reader);
+    ReplayLogStatus status;
+    ReplayLogEvent ev;
+    size_t i;
+
+    for (i = 0; i < replay_log_description_count(d); i++) {
+        const char *value;
+        const char *key = replay_log_description_nth(d, i, &value);
+
+        g_string_append_printf(list, "%s=%s\n", key, value);
+    }
+    while ((status = replay_log_read_event(reader, &ev, NULL)) ==
+           REPLAY_LOG_OK) {
+        /* The line of the next event shows how many were executed. */
+        if (ev.kind != REPLAY_EV_INSTRUCTION) {
+            list_event(list, &ev);
+        }
+    }
+    g_assert_cmpint(status, ==, REPLAY_LOG_END);
+    g_string_append_printf(list, "%" PRIu64 " %" PRIu64 " end: %" PRIu64
+                           " events in %" PRIu64 " bytes, %u chunks, %s\n",
+                           info.icount, info.packets, info.events,
+                           info.raw_bytes, info.chunks,
+                           info.complete ? "complete" : "incomplete");
+    replay_log_reader_close(reader);
+    return g_string_free(g_steal_pointer(&list), false);
+}
+
+static void test_kept_decodes(const void *opaque)
+{
+    g_autofree char *expected = file_read_data(KEPT ".events");
+    g_autofree char *list = NULL;
+    g_auto(GStrv) want = NULL;
+    g_auto(GStrv) have = NULL;
+    size_t i;
+
+    kept_unpack();
+    list = recording_list();
+    file_write("events", list, strlen(list));
+    want = g_strsplit(expected, "\n", -1);
+    have = g_strsplit(list, "\n", -1);
+    for (i = 0; want[i] || have[i]; i++) {
+        if (g_strcmp0(want[i], have[i]) != 0) {
+            fail("line %zu of the file 'events' is '%s', expected '%s'", i + 1,
+                 have[i] ?: "missing", want[i] ?: "nothing");
+        }
+    }
+}
+
+/*
+ * The version of QEMU is part of the description and rises with each update of
+ * Debian's package.  So the kept recording is replayed with rrcheck=off; QEMU
+ * then warns of differences, and none but the version may be among them.
+ */
+#define KEPT_REPLAY         KEPT_MACHINE REPLAY ",rrcheck=off"
+
+static void assert_only_version_differs(const char *output)
+{
+    g_auto(GStrv) lines = g_strsplit(output, "\n", -1);
+    size_t i;
+
+    for (i = 0; lines[i]; i++) {
+        if (g_str_has_prefix(lines[i], "  ") &&
+            !g_str_has_prefix(lines[i], "  qemu: ")) {
+            fail("the machine differs from that of the recording: %s", output);
+        }
+    }
+    if (*output) {
+        assert_says(output, SAYS("warning: ", "  qemu: recorded as"));
+    }
+}
+
+/* Checks the counters at the instruction before the guest exits. */
+static void assert_kept_counters(Vm *vm)
+{
+    static const struct {
+        const char *filter;
+        const char *counter;
+        uint64_t value;
+    } expected[] = {
+        { "f0", "received-packets", 6 },
+        { "f0", "received-bytes", 9711 },
+        { "f0", "sent-packets", 6 },
+        { "f0", "sent-bytes", 360 },
+        { "f0", "verified", 6 },
+        { "f0", "mismatched", 0 },
+        { "f0", "unverified", 0 },
+        { "f0", "pending", 0 },
+        { "f1", "received-packets", 8 },
+        { "f1", "received-bytes", 2368 },
+        { "f1", "sent-packets", 9 },
+        { "f1", "sent-bytes", 540 },
+        { "f1", "verified", 9 },
+        { "f1", "mismatched", 0 },
+        { "f1", "unverified", 0 },
+        { "f1", "pending", 0 },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(expected); i++) {
+        uint64_t value = vm_counter(vm, expected[i].filter,
+                                    expected[i].counter);
+
+        if (value != expected[i].value) {
+            fail("the counter '%s' of the filter '%s' is %" PRIu64
+                 ", expected %" PRIu64, expected[i].counter,
+                 expected[i].filter, value, expected[i].value);
+        }
+    }
+}
+
+/* The totals in the end chunk; the guest exits with the last instruction. */
+#define KEPT_ICOUNT         23997
+#define KEPT_EVENTS         945
+#define KEPT_PACKETS        14
+
+static void assert_kept_is_complete(Vm *vm)
+{
+    QDict *reply = vm_query(vm, "{ 'execute': 'query-replay' }");
+    QDict *info = qdict_get_qdict(reply, "return");
+
+    g_assert_true(qdict_get_bool(info, "complete"));
+    g_assert_cmpint(qdict_get_int(info, "total-icount"), ==, KEPT_ICOUNT);
+    g_assert_cmpint(qdict_get_int(info, "total-events"), ==, KEPT_EVENTS);
+    g_assert_cmpint(qdict_get_int(info, "total-packets"), ==, KEPT_PACKETS);
+    qobject_unref(reply);
+}
+
+static void test_kept_replays(const void *opaque)
+{
+    g_autofree char *output = NULL;
+    Vm *vm;
+
+    kept_unpack();
+    vm = vm_start(KEPT_REPLAY " -S");
+    assert_kept_is_complete(vm);
+    vm_command(vm, "{ 'execute': 'replay-break', 'arguments': "
+               "{ 'icount': %d } }", KEPT_ICOUNT - 1);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    qobject_unref(vm_wait_event(vm, "STOP"));
+    assert_kept_counters(vm);
+    /* The guest may exit before QEMU replies. */
+    qmp_fd_send(vm->qmp_fd, "{ 'execute': 'cont' }");
+    output = vm_finish(vm, EXIT_STATUS);
+    assert_only_version_differs(output);
+    assert_identical();
+}
+
+/* --- A kept recording that was changed --------------------------------- */
+
+typedef struct OtherByte {
+    uint64_t adapter;           /* number in the recording */
+    const char *says[5];
+} OtherByte;
+
+/* verify=on: the replay compares checksums. */
+static const OtherByte other_byte_on = {
+    0, { "'recording'", "'n0', 60 bytes, differs", "checksum" },
+};
+
+/* verify=full: the replay compares each byte. */
+static const OtherByte other_byte_full = {
+    1, { "'recording'", "'n1' differs", "byte 15 of 60 is 0x31",
+         "recorded as 0x21" },
+};
+
+/* The last byte of the first packet for an adapter is changed. */
+static bool other_byte_change(ReplayLogEvent *ev, const void *opaque)
+{
+    static uint8_t packet[FRAME_MIN_BYTES];
+    const OtherByte *other = opaque;
+
+    if (ev->kind != REPLAY_EV_ASYNC_NET || ev->num[0] != other->adapter) {
+        return false;
+    }
+    g_assert_cmpuint(ev->len_bytes, >, COMMAND_OFFSET + 1);
+    g_assert_cmpuint(ev->len_bytes, <=, sizeof(packet));
+    memcpy(packet, ev->data, ev->len_bytes);
+    packet[ev->len_bytes - 1] ^= 0x10;
+    ev->data = packet;
+    return true;
+}
+
+static void test_kept_other_byte(const void *opaque)
+{
+    const OtherByte *other = opaque;
+    g_autofree char *output = NULL;
+
+    kept_unpack();
+    recording_rewrite(other_byte_change, other);
+    output = vm_finish(vm_start(KEPT_REPLAY), EXIT_FAILURE);
+    assert_one_message(output);
+    assert_says(output, other->says);
+}
+
+/* One bit is flipped in the middle of the file, in a packet. */
+static void test_kept_flipped(const void *opaque)
+{
+    g_autofree char *file = NULL;
+    g_autofree char *output = NULL;
+    size_t len_bytes;
+
+    kept_unpack();
+    file = file_read("recording", &len_bytes);
+    file[len_bytes / 2] ^= 0x10;
+    file_write("recording", file, len_bytes);
+    output = vm_finish(vm_start(KEPT_REPLAY), EXIT_FAILURE);
+    assert_one_message(output);
+    assert_says(output, SAYS("'recording' is damaged", "chunk 3 at"));
+    assert_prefix();
+}
+
 /* --- The end of a recorder --------------------------------------------- */
 
 /* Exchanges frames until @chunks chunks of events are in the file. */
@@ -1694,6 +2061,15 @@ static const Test tests[] = {
     { "random-for-write/reports", test_hostile, &random_for_write },
     { "interrupt-for-packet/reports", test_hostile, &interrupt_for_packet },
     { "checkpoint-for-packet/reports", test_hostile, &checkpoint_for_packet },
+
+    { "two-adapters-and-link/identical", test_two_adapters_and_link },
+    { "kept-recording/decodes", test_kept_decodes },
+    { "kept-recording/identical", test_kept_replays },
+    { "kept-recording-with-other-byte/reports", test_kept_other_byte,
+      &other_byte_on },
+    { "kept-recording-with-other-byte/reports-place", test_kept_other_byte,
+      &other_byte_full },
+    { "kept-recording-flipped/reports", test_kept_flipped },
 
     { "recorder-killed-at-once/reports", test_killed, GUINT_TO_POINTER(0) },
     { "recorder-killed/reports", test_killed, GUINT_TO_POINTER(1) },

@@ -54,6 +54,18 @@ char *file_read(const char *name, size_t *len_bytes)
     return contents;
 }
 
+char *file_read_data(const char *name)
+{
+    g_autofree char *path = g_build_filename(rig.home, "tests/data/replay",
+                                             name, NULL);
+
+    if (!g_file_test(path, G_FILE_TEST_EXISTS)) {
+        fail("'%s' is missing; was the test started in QEMU's build "
+             "directory?", path);
+    }
+    return file_read(path, NULL);
+}
+
 void file_write(const char *name, const void *data, size_t len_bytes)
 {
     g_autoptr(GError) err = NULL;
@@ -127,11 +139,15 @@ void rig_tear_down(void)
         peer_close(n);
     }
     g_string_free(rig.expected, true);
-    while ((name = g_dir_read_name(dir))) {
-        g_remove(name);
+    if (getenv("NETDEV_REPLAY_KEEP")) {
+        g_test_message("the files of this test are in %s", rig.dir);
+    } else {
+        while ((name = g_dir_read_name(dir))) {
+            g_remove(name);
+        }
+        g_assert_cmpint(g_rmdir(rig.dir), ==, 0);
     }
     g_assert_cmpint(g_chdir(rig.home), ==, 0);
-    g_assert_cmpint(g_rmdir(rig.dir), ==, 0);
     g_free(rig.dir);
     qtest_remove_abrt_handler(&rig);
 }

@@ -51,7 +51,10 @@ int64_t rig_deadline(void);
 void rig_init(const char *program);
 void rig_cleanup(void);
 
-/* Before and after the test called @test, a string that stays. */
+/*
+ * Before and after the test called @test, a string that stays.  With
+ * NETDEV_REPLAY_KEEP in the environment, the test's directory stays too.
+ */
 void rig_set_up(const char *test);
 void rig_tear_down(void);
 
@@ -60,6 +63,10 @@ uint64_t file_size(const char *name);
 
 /* Returns: the content, owned, with a NUL behind it. */
 char *file_read(const char *name, size_t *len_bytes);
+
+/* The same, of a text file in tests/data/replay. */
+char *file_read_data(const char *name);
+
 void file_write(const char *name, const void *data, size_t len_bytes);
 void file_rename(const char *from, const char *to);
 
