@@ -1730,36 +1730,41 @@ static ssize_t replay_log_read_at(int fd, void *buf, size_t len,
     return done;
 }
 
-/* A checksum, or what has a right one, is not as it must be. */
+/* Sets @errp: what is wrong with the recording, in which chunk, and why. */
+static void G_GNUC_PRINTF(6, 0)
+replay_log_report(const ReplayLogReader *r, const char *what, uint32_t seq,
+                  uint64_t offset, Error **errp, const char *fmt, va_list ap)
+{
+    g_autofree char *why = g_strdup_vprintf(fmt, ap);
+
+    error_setg(errp, "recording '%s' %s: chunk %" PRIu32 " at offset %" PRIu64
+               ": %s", r->path, what, seq, offset, why);
+}
+
+/* A checksum is wrong, or a value that has a correct checksum is invalid. */
 static ReplayLogStatus G_GNUC_PRINTF(5, 6)
 replay_log_bad(const ReplayLogReader *r, uint32_t seq, uint64_t offset,
                Error **errp, const char *fmt, ...)
 {
-    g_autofree char *why = NULL;
     va_list ap;
 
     va_start(ap, fmt);
-    why = g_strdup_vprintf(fmt, ap);
+    replay_log_report(r, "is damaged", seq, offset, errp, fmt, ap);
     va_end(ap);
-    error_setg(errp, "recording '%s' is damaged: chunk %" PRIu32 " at offset %"
-               PRIu64 ": %s", r->path, seq, offset, why);
     return REPLAY_LOG_DAMAGED;
 }
 
-/* It may be good, and newer than this code. */
+/* The chunk may be good, but then it is newer than this code. */
 static ReplayLogStatus G_GNUC_PRINTF(5, 6)
 replay_log_unknown(const ReplayLogReader *r, uint32_t seq, uint64_t offset,
                    Error **errp, const char *fmt, ...)
 {
-    g_autofree char *what = NULL;
     va_list ap;
 
     va_start(ap, fmt);
-    what = g_strdup_vprintf(fmt, ap);
+    replay_log_report(r, "needs what is not known here", seq, offset, errp,
+                      fmt, ap);
     va_end(ap);
-    error_setg(errp, "recording '%s' needs what is not known here: chunk %"
-               PRIu32 " at offset %" PRIu64 ": %s", r->path, seq, offset,
-               what);
     error_append_hint(errp, "Replay it with the QEMU that recorded it.\n");
     return REPLAY_LOG_DAMAGED;
 }
