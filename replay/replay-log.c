@@ -729,9 +729,6 @@ static inline const char *replay_log_event_load(ReplayLogState *s,
     return NULL;
 }
 
-static const char replay_log_overflow[] =
-    "makes the instruction count overflow";
-
 /* Counts an event.  Returns: false if the instruction count overflows. */
 static inline bool replay_log_state_count(ReplayLogState *s, uint8_t kind,
                                           const uint64_t *num)
@@ -746,6 +743,27 @@ static inline bool replay_log_state_count(ReplayLogState *s, uint8_t kind,
     }
     s->event++;
     return true;
+}
+
+/*
+ * Decodes an event and counts it.
+ *
+ * Returns: NULL; else what is wrong with the event.
+ */
+static inline const char *replay_log_state_load(ReplayLogState *s,
+                                                ReplayLogInput *in,
+                                                ReplayLogInput *packets,
+                                                ReplayLogEvent *ev)
+{
+    const char *why = replay_log_event_load(s, in, packets, ev);
+
+    if (unlikely(why)) {
+        return why;
+    }
+    if (unlikely(!replay_log_state_count(s, ev->kind, ev->num))) {
+        return "makes the instruction count overflow";
+    }
+    return NULL;
 }
 
 static void replay_log_state_restart(ReplayLogState *s, const ReplayLogChunk *c)
@@ -2224,13 +2242,9 @@ ReplayLogStatus replay_log_read_event(ReplayLogReader *r, ReplayLogEvent *ev,
         ev->chunk = r->chunk.seq;
         ev->file_offset = r->chunk_offset;
         start = r->in.p;
-        why = replay_log_event_load(&r->state, &r->in, &r->packets, ev);
+        why = replay_log_state_load(&r->state, &r->in, &r->packets, ev);
         if (likely(!why)) {
-            if (likely(replay_log_state_count(&r->state, ev->kind,
-                                              ev->num))) {
-                return REPLAY_LOG_OK;
-            }
-            why = replay_log_overflow;
+            return REPLAY_LOG_OK;
         }
         r->in.p = start;
         status = replay_log_bad_event(r, ev, why, &err);
@@ -2330,12 +2344,9 @@ static bool replay_log_reader_enter_at(ReplayLogReader *r,
     left = c->raw_bytes - skip;
     while (replay_log_reader_left(r) > left && r->in.p != r->in.end) {
         ReplayLogEvent ev = { .number = r->state.event };
-        const char *why = replay_log_event_load(&r->state, &r->in,
+        const char *why = replay_log_state_load(&r->state, &r->in,
                                                 &r->packets, &ev);
 
-        if (!why && !replay_log_state_count(&r->state, ev.kind, ev.num)) {
-            why = replay_log_overflow;
-        }
         if (why) {
             replay_log_bad_event(r, &ev, why, errp);
             return false;
