@@ -2024,6 +2024,38 @@ static void replay_log_reader_stop(ReplayLogReader *r, ReplayLogStatus status,
     r->error = err;
 }
 
+/*
+ * Verifies the end chunk, whose header is @c, and that nothing follows it.
+ *
+ * Returns: REPLAY_LOG_END if all is right; @errp is set in any case.
+ */
+static ReplayLogStatus replay_log_end(ReplayLogReader *r,
+                                      const ReplayLogChunk *c,
+                                      uint64_t offset, Error **errp)
+{
+    ReplayLogIndexEntry unused;
+    ReplayLogInput in;
+    ReplayLogStatus status;
+    const char *why;
+
+    status = replay_log_payload(r, c, offset, &in, errp);
+    if (status != REPLAY_LOG_OK) {
+        return status;
+    }
+    why = replay_log_end_load(&in, c, offset, 0, &unused);
+    if (why) {
+        return replay_log_bad(r, c->seq, offset, errp, "%s", why);
+    }
+    if (replay_log_reaches(r, offset + REPLAY_LOG_CHUNK_HDR_BYTES +
+                           c->stored_bytes, 1)) {
+        return replay_log_bad(r, c->seq, offset, errp, "it is the end, but "
+                              "more follows");
+    }
+    error_setg(errp, "recording '%s' ends here, at instruction %" PRIu64,
+               r->path, c->icount);
+    return REPLAY_LOG_END;
+}
+
 /* Goes to the next chunk with events, past those that may be skipped. */
 static ReplayLogStatus replay_log_next(ReplayLogReader *r, Error **errp)
 {
@@ -2034,11 +2066,9 @@ static ReplayLogStatus replay_log_next(ReplayLogReader *r, Error **errp)
     for (;;) {
         uint32_t seq = r->next_seq;
         uint64_t offset = r->next_offset;
-        ReplayLogIndexEntry unused;
         ReplayLogInput in;
         ReplayLogChunk c;
         ReplayLogStatus status;
-        const char *why;
 
         status = replay_log_peek(r, seq, offset, &c, errp);
         if (status != REPLAY_LOG_OK) {
@@ -2061,22 +2091,7 @@ static ReplayLogStatus replay_log_next(ReplayLogReader *r, Error **errp)
             }
             return status;
         case REPLAY_LOG_CHUNK_END:
-            status = replay_log_payload(r, &c, offset, &in, errp);
-            if (status != REPLAY_LOG_OK) {
-                return status;
-            }
-            why = replay_log_end_load(&in, &c, offset, 0, &unused);
-            if (why) {
-                return replay_log_bad(r, seq, offset, errp, "%s", why);
-            }
-            if (replay_log_reaches(r, offset + REPLAY_LOG_CHUNK_HDR_BYTES +
-                                   c.stored_bytes, 1)) {
-                return replay_log_bad(r, seq, offset, errp, "it is the end, "
-                                      "but more follows");
-            }
-            error_setg(errp, "recording '%s' ends here, at instruction %"
-                       PRIu64, r->path, c.icount);
-            return REPLAY_LOG_END;
+            return replay_log_end(r, &c, offset, errp);
         case REPLAY_LOG_CHUNK_DESCRIPTION:
             return replay_log_bad(r, seq, offset, errp, "it is a second "
                                   "description");
