@@ -2370,80 +2370,106 @@ static bool replay_log_reader_enter_at(ReplayLogReader *r,
     return replay_log_reader_left(r) == left;
 }
 
+/* What a walk from chunk header to chunk header found. */
+typedef struct ReplayLogWalk {
+    uint32_t seq;               /* number of the chunk where the walk ended */
+    uint64_t offset;            /* of this chunk */
+    ReplayLogChunk chunk;       /* its header, valid without an @error */
+    Error *error;               /* owned: why its header is not valid */
+    ReplayLogChunk before;      /* the last events chunk on the way, if any */
+    uint64_t before_offset;
+} ReplayLogWalk;
+
+/* Walks from chunk @start to chunk @seq, or to a header that is not valid. */
+static void replay_log_walk(const ReplayLogReader *r, ReplayLogWalk *walk,
+                            const ReplayLogIndexEntry *start, uint32_t seq)
+{
+    *walk = (ReplayLogWalk) {
+        .seq = start->seq,
+        .offset = start->file_offset,
+    };
+    for (;;) {
+        replay_log_peek(r, walk->seq, walk->offset, &walk->chunk,
+                        &walk->error);
+        if (walk->error || walk->seq >= seq) {
+            return;
+        }
+        if (walk->chunk.kind == REPLAY_LOG_CHUNK_EVENTS) {
+            walk->before = walk->chunk;
+            walk->before_offset = walk->offset;
+        }
+        walk->offset += REPLAY_LOG_CHUNK_HDR_BYTES + walk->chunk.stored_bytes;
+        walk->seq++;
+    }
+}
+
+/*
+ * Moves a rewound reader to @pos, the end of @walk.
+ *
+ * Returns: false if the walk did not lead to @pos, and then with @walk->error
+ * set if the reason is in the file.  After true the counts of the reader may
+ * still differ from those of @pos.
+ */
+static bool replay_log_reader_go_walked(ReplayLogReader *r,
+                                        ReplayLogWalk *walk,
+                                        const ReplayLogPos *pos)
+{
+    const ReplayLogChunk *c = &walk->chunk;
+
+    if (walk->seq != pos->chunk) {
+        return false;
+    }
+    if (pos->offset_bytes) {
+        return !walk->error && c->kind == REPLAY_LOG_CHUNK_EVENTS &&
+               replay_log_reader_enter_at(r, c, walk->offset,
+                                          pos->offset_bytes, &walk->error);
+    }
+    if (!walk->error && replay_log_chunk_counts(c) &&
+        c->icount == pos->icount && c->event == pos->event &&
+        c->packet == pos->packet) {
+        replay_log_reader_approach(r, c, walk->offset);
+        return true;
+    }
+    /* @pos can still be the place where the events before the chunk end. */
+    if (!walk->before.seq) {
+        return true;
+    }
+    error_free(walk->error);
+    walk->error = NULL;
+    return replay_log_reader_enter_at(r, &walk->before, walk->before_offset,
+                                      walk->before.raw_bytes, &walk->error);
+}
+
 /* As replay_log_reader_seek(), but leaves @r anywhere when it fails. */
 static bool replay_log_reader_go(ReplayLogReader *r, const ReplayLogPos *pos,
                                  Error **errp)
 {
     ReplayLogIndexEntry start;
-    ReplayLogChunk c, last = { };
-    uint64_t offset, last_offset = 0;
-    uint32_t seq, skip = 0;
-    ReplayLogStatus status;
-    Error *err = NULL;
+    ReplayLogWalk walk;
 
     error_free(r->error);
     r->error = NULL;
     r->status = REPLAY_LOG_OK;
     replay_log_index_find(r, pos->chunk, &start);
+    if (!start.seq) {
+        start.seq = 1;
+        start.file_offset = r->events_offset;
+    }
     replay_log_reader_rewind(r);
-
-    /* From header to header, to the chunk. */
-    seq = start.seq ?: 1;
-    offset = start.seq ? start.file_offset : r->events_offset;
-    for (;;) {
-        status = replay_log_peek(r, seq, offset, &c, &err);
-        if (status != REPLAY_LOG_OK || seq >= pos->chunk) {
-            break;
-        }
-        if (c.kind == REPLAY_LOG_CHUNK_EVENTS) {
-            last = c;
-            last_offset = offset;
-        }
-        offset += REPLAY_LOG_CHUNK_HDR_BYTES + c.stored_bytes;
-        seq++;
+    replay_log_walk(r, &walk, &start, pos->chunk);
+    if (replay_log_reader_go_walked(r, &walk, pos) &&
+        r->state.event == pos->event && r->state.packet == pos->packet &&
+        r->state.icount == pos->icount) {
+        error_free(walk.error);
+        return true;
     }
-    if (seq != pos->chunk) {
-        goto no_place;
-    }
-    if (status == REPLAY_LOG_OK && c.kind == REPLAY_LOG_CHUNK_EVENTS &&
-        pos->offset_bytes) {
-        last = c;
-        last_offset = offset;
-        skip = pos->offset_bytes;
-    } else if (pos->offset_bytes) {
-        goto no_place;
-    } else if (status == REPLAY_LOG_OK && replay_log_chunk_counts(&c) &&
-               c.icount == pos->icount && c.event == pos->event &&
-               c.packet == pos->packet) {
-        replay_log_reader_approach(r, &c, offset);
-        last.seq = 0;
-    } else {
-        /* Nothing there agrees: is it the place where the events end? */
-        skip = last.raw_bytes;
-    }
-    if (last.seq) {
-        error_free(err);
-        err = NULL;
-        if (!replay_log_reader_enter_at(r, &last, last_offset, skip, &err)) {
-            goto no_place;
-        }
-    }
-    if (r->state.event != pos->event || r->state.packet != pos->packet ||
-        r->state.icount != pos->icount) {
-        goto no_place;
-    }
-    error_free(err);
-    return true;
-
-no_place:
-    if (err) {
-        error_propagate(errp, err);
-    } else {
-        error_setg(errp, "recording '%s' has no such place as event %" PRIu64
-                   " at instruction %" PRIu64 ", byte %" PRIu32 " of chunk %"
-                   PRIu32, r->path, pos->event, pos->icount,
+    if (!walk.error) {
+        error_setg(&walk.error, "recording '%s' has no such place as event %"
+                   PRIu64 " at instruction %" PRIu64 ", byte %" PRIu32
+                   " of chunk %" PRIu32, r->path, pos->event, pos->icount,
                    pos->offset_bytes, pos->chunk);
     }
+    error_propagate(errp, walk.error);
     return false;
 }
 
