@@ -49,12 +49,13 @@
 #include "qemu/thread.h"
 #include "replay-log.h"
 
-#ifdef _WIN32
-#define REPLAY_LOG_O_FLAGS O_BINARY
-#else
-/* Not to hang on a FIFO, nor to get a terminal: it is refused later. */
-#define REPLAY_LOG_O_FLAGS (O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
-#endif
+/*
+ * === Format ==============================================================
+ *
+ * Each part of a recording has a function that saves it and one that loads it,
+ * field by field in the same order.  Nothing in this section reads or writes a
+ * file.
+ */
 
 static const uint8_t replay_log_magic[8] = {
     0x89, 'Q', 'R', 'R', '\r', '\n', 0x1a, '\n'
@@ -68,12 +69,6 @@ static const uint8_t replay_log_magic[8] = {
 #define REPLAY_LOG_VARINT_BYTES     10
 #define REPLAY_LOG_EVENT_HDR_BYTES \
     (1 + (REPLAY_LOG_NUMS_MAX + 1) * REPLAY_LOG_VARINT_BYTES)
-/* A buffer that is not yet full takes one more event of any size. */
-#define REPLAY_LOG_BUF_BYTES \
-    (REPLAY_LOG_CHUNK_BYTES + REPLAY_LOG_EVENT_HDR_BYTES + \
-     REPLAY_LOG_DATA_MAX_BYTES)
-QEMU_BUILD_BUG_ON(REPLAY_LOG_BUF_BYTES > REPLAY_LOG_CHUNK_MAX_BYTES);
-
 /*
  * Bounds of the end chunk, so that it cannot outgrow a chunk.  A full index
  * drops every second entry, and from then on takes every second chunk.
@@ -91,25 +86,8 @@ QEMU_BUILD_BUG_ON(sizeof(REPLAY_LOG_KEY_ADAPTER) - 1 +
 /* The end chunk's own offset, its last field and so the file's last bytes. */
 #define REPLAY_LOG_TRAILER_BYTES    8
 
-/* Deflation that saves less than 1/32 is not worth its inflation. */
-#define REPLAY_LOG_DEFLATE_GAIN     32
-/*
- * Packets of so many bytes stand apart from so much else, of which there is
- * at least 1/64, to save 1/256.
- */
+/* A packet of this size or more is one that can stand apart. */
 #define REPLAY_LOG_APART_MIN_BYTES  128
-#define REPLAY_LOG_APART_MAX \
-    (REPLAY_LOG_CHUNK_BYTES / REPLAY_LOG_APART_MIN_BYTES + 1)
-#define REPLAY_LOG_APART_REST       64
-#define REPLAY_LOG_APART_GAIN       256
-/* After a chunk that did not shrink, at most so many are not even tried... */
-#define REPLAY_LOG_DEFLATE_SKIP_MAX 32
-/* ...of those that are at least so large. */
-#define REPLAY_LOG_DEFLATE_SKIP_BYTES (REPLAY_LOG_CHUNK_BYTES / 2)
-/* From the middle of these comes a sample, to be deflated first. */
-#define REPLAY_LOG_DEFLATE_SAMPLE_BYTES 4096
-QEMU_BUILD_BUG_ON(REPLAY_LOG_DEFLATE_SAMPLE_BYTES >
-                  REPLAY_LOG_DEFLATE_SKIP_BYTES);
 
 /* --- Events: names and fields ------------------------------------------ */
 
@@ -936,213 +914,18 @@ static const char *replay_log_end_load(ReplayLogInput *in,
     return NULL;
 }
 
-/* --- Writer ------------------------------------------------------------ */
+/*
+ * === Files ===============================================================
+ *
+ * The functions that reader and writer share to work with a file.
+ */
 
-typedef struct ReplayLogPending {
-    size_t len_bytes;
-    uint8_t chunk[];            /* header and payload */
-} ReplayLogPending;
-
-struct ReplayLogWriter {
-    char *path;
-    int fd;
-    QemuUUID uuid;
-
-    /* the chunk that is being filled */
-    uint8_t *buf;               /* headroom for its header, then events */
-    size_t len_bytes;           /* of the events */
-    struct {
-        uint32_t offset_bytes;  /* in the events */
-        uint32_t len_bytes;
-    } apart[REPLAY_LOG_APART_MAX];      /* packets that could stand apart */
-    unsigned n_apart;
-    size_t apart_bytes;
-    ReplayLogChunk chunk;       /* its number, and the counts at its start */
-    ReplayLogState state;       /* at its end */
-
-    /* deflation */
-    z_stream *z;                /* NULL: chunks are stored as they are */
-    uint8_t *zbuf;              /* headroom for the header, then a payload */
-    uint8_t *rest;              /* events without these packets */
-    unsigned z_skip;            /* chunks that are not tried */
-    unsigned z_skip_next;       /* how many to skip after the next failure */
-
-    /*
-     * The chunk that the thread is writing.  While @busy, that has it; else the
-     * caller, as everything else here.
-     */
-    struct {
-        bool has_thread;
-        QemuThread thread;
-        QemuMutex lock;         /* of busy and quit */
-        QemuCond changed;       /* one of these */
-        bool busy;
-        bool quit;
-        uint8_t *chunk;         /* a buffer like @buf, owned */
-        size_t len_bytes;       /* 0: what became of it is known */
-        ReplayLogChunk header;
-        int error;              /* errno, or 0 */
-    } job;
-
-    /* the file */
-    uint64_t file_bytes;        /* of whole chunks (and the header) in it */
-    uint64_t described_bytes;   /* of header and description; 0: not yet */
-    uint64_t chunk_bytes;       /* of events chunks, pending ones included */
-    GQueue pending;             /* ReplayLogPending *, owned */
-    size_t pending_bytes;
-    int error;                  /* errno of the last write; 0 if it is good */
-    bool dropped;               /* an event was: the recording has ended */
-
-    /* totals */
-    uint64_t raw_bytes;         /* of events in finished chunks */
-    uint64_t packet_bytes;
-    unsigned index_step;        /* one of so many events chunks is indexed */
-    unsigned index_skip;        /* how many are left until the next */
-    ReplayLogEnd end;
-};
-
-/* Returns: 0, or errno; then any part of it may be in the file. */
-static int replay_log_write_all(int fd, const uint8_t *p, size_t len)
-{
-    size_t done = 0;
-
-    while (done < len) {
-        ssize_t n = write(fd, p + done, len - done);
-
-        if (n > 0) {
-            done += n;
-        } else if (n == 0 || errno != EINTR) {
-            return n ? errno : ENOSPC;
-        }
-    }
-    return 0;
-}
-
-static void *replay_log_job_thread(void *opaque)
-{
-    ReplayLogWriter *w = opaque;
-
-    qemu_mutex_lock(&w->job.lock);
-    while (true) {
-        while (!w->job.busy && !w->job.quit) {
-            qemu_cond_wait(&w->job.changed, &w->job.lock);
-        }
-        if (!w->job.busy) {
-            break;
-        }
-        qemu_mutex_unlock(&w->job.lock);
-        replay_log_chunk_save(w->job.chunk, &w->job.header);
-        w->job.error = replay_log_write_all(w->fd, w->job.chunk,
-                                            w->job.len_bytes);
-        qemu_mutex_lock(&w->job.lock);
-        w->job.busy = false;
-        qemu_cond_signal(&w->job.changed);
-    }
-    qemu_mutex_unlock(&w->job.lock);
-    return NULL;
-}
-
-/* Has @*chunk written; the caller gets another buffer for it. */
-static void replay_log_job_start(ReplayLogWriter *w, uint8_t **chunk,
-                                 const ReplayLogChunk *header)
-{
-    uint8_t *other = w->job.chunk;
-
-    if (!w->job.has_thread) {
-        w->job.has_thread = true;
-        qemu_mutex_init(&w->job.lock);
-        qemu_cond_init(&w->job.changed);
-        qemu_thread_create(&w->job.thread, "replay-log", replay_log_job_thread,
-                           w, QEMU_THREAD_JOINABLE);
-        other = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
-    }
-    w->job.chunk = *chunk;
-    w->job.len_bytes = REPLAY_LOG_CHUNK_HDR_BYTES + header->stored_bytes;
-    w->job.header = *header;
-    *chunk = other;
-    WITH_QEMU_LOCK_GUARD(&w->job.lock) {
-        w->job.busy = true;
-        qemu_cond_signal(&w->job.changed);
-    }
-}
-
-/* Waits until the thread has nothing to do. */
-static void replay_log_job_idle(ReplayLogWriter *w)
-{
-    if (w->job.has_thread) {
-        QEMU_LOCK_GUARD(&w->job.lock);
-        while (w->job.busy) {
-            qemu_cond_wait(&w->job.changed, &w->job.lock);
-        }
-    }
-}
-
-static void replay_log_job_finish(ReplayLogWriter *w)
-{
-    if (w->job.has_thread) {
-        replay_log_job_idle(w);
-        WITH_QEMU_LOCK_GUARD(&w->job.lock) {
-            w->job.quit = true;
-            qemu_cond_signal(&w->job.changed);
-        }
-        qemu_thread_join(&w->job.thread);
-        qemu_cond_destroy(&w->job.changed);
-        qemu_mutex_destroy(&w->job.lock);
-        g_free(w->job.chunk);
-    }
-}
-
-static void replay_log_writer_free(ReplayLogWriter *w)
-{
-    unsigned i;
-
-    replay_log_job_finish(w);
-    if (w->fd >= 0) {
-        close(w->fd);
-    }
-    if (w->z) {
-        deflateEnd(w->z);
-        g_free(w->z);
-    }
-    while (!g_queue_is_empty(&w->pending)) {
-        g_free(g_queue_pop_head(&w->pending));
-    }
-    for (i = 0; i < w->end.n_adapters; i++) {
-        g_free(w->end.adapter[i].name);
-    }
-    g_free(w->rest);
-    g_free(w->zbuf);
-    g_free(w->buf);
-    g_free(w->path);
-    g_free(w);
-}
-
-static ReplayLogReader *replay_log_reader_new(const char *path, int fd,
-                                              Error **errp);
-
-/* Refuses a file that has content, saying what that is. */
-static void replay_log_existing(const char *path, int fd, uint64_t bytes,
-                                Error **errp)
-{
-    ReplayLogReader *r = replay_log_reader_new(path, dup(fd), NULL);
-    Error *err = NULL;
-
-    if (r) {
-        ReplayLogInfo info = replay_log_reader_info(r);
-
-        error_setg(&err, "'%s' is already a recording: %s, %" PRIu64 " bytes, "
-                   "%" PRIu64 " instructions, %" PRIu64 " packets", path,
-                   info.complete ? "complete" : "cut or damaged", bytes,
-                   info.icount, info.packets);
-        replay_log_reader_close(r);
-    } else {
-        error_setg(&err, "'%s' exists (%" PRIu64 " bytes) and is no recording "
-                   "that could be replayed here", path, bytes);
-    }
-    error_append_hint(&err, "Record to another file, remove this one, or "
-                      "replace it with rroverwrite=on.\n");
-    error_propagate(errp, err);
-}
+#ifdef _WIN32
+#define REPLAY_LOG_O_FLAGS O_BINARY
+#else
+/* Not to hang on a FIFO, nor to get a terminal: it is refused later. */
+#define REPLAY_LOG_O_FLAGS (O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+#endif
 
 /* Whether @fd is a regular file; @bytes: its size. */
 static bool replay_log_regular(const char *path, int fd, uint64_t *bytes,
@@ -1176,510 +959,52 @@ static bool replay_log_regular(const char *path, int fd, uint64_t *bytes,
     return true;
 }
 
-ReplayLogWriter *replay_log_writer_open(const char *path, unsigned flags,
-                                        Error **errp)
+/* Returns: how many bytes there were, up to @len; or -errno. */
+static ssize_t replay_log_read_at(int fd, void *buf, size_t len,
+                                  uint64_t offset)
 {
-    ReplayLogWriter *w = g_new0(ReplayLogWriter, 1);
-    uint64_t bytes;
+    uint8_t *p = buf;
+    size_t done = 0;
 
-    w->path = g_strdup(path);
-    g_queue_init(&w->pending);
-    w->fd = open(path, O_RDWR | O_CREAT | REPLAY_LOG_O_FLAGS, 0600);
-    if (w->fd < 0) {
-        if (errno == EISDIR) {
-            error_setg(errp, "'%s' is a directory: a recording is a regular "
-                       "file", path);
-        } else {
-            error_setg_errno(errp, errno, "cannot record to '%s'", path);
+    if (lseek(fd, offset, SEEK_SET) < 0) {
+        return -errno;
+    }
+    while (done < len) {
+        ssize_t n = read(fd, p + done, len - done);
+
+        if (n > 0) {
+            done += n;
+        } else if (n == 0) {
+            break;
+        } else if (errno != EINTR) {
+            return -errno;
         }
-        goto fail;
     }
-    if (!replay_log_regular(path, w->fd, &bytes, errp)) {
-        goto fail;
-    }
-#ifndef _WIN32
-    /* A file system without locks is no reason not to record. */
-    if (flock(w->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
-        error_setg(errp, "another process is recording to '%s'", path);
-        goto fail;
-    }
-    /* It may have grown until it was locked. */
-    if (!replay_log_regular(path, w->fd, &bytes, errp)) {
-        goto fail;
-    }
-#endif
-    if (bytes && !(flags & REPLAY_LOG_OVERWRITE)) {
-        replay_log_existing(path, w->fd, bytes, errp);
-        goto fail;
-    }
-
-    if (flags & REPLAY_LOG_COMPRESS) {
-        w->z = g_new0(z_stream, 1);
-        if (deflateInit(w->z, Z_BEST_SPEED) != Z_OK) {
-            g_free(g_steal_pointer(&w->z));
-            error_setg(errp, "cannot compress '%s': zlib does not start",
-                       path);
-            goto fail;
-        }
-        w->zbuf = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
-        w->rest = g_malloc(REPLAY_LOG_BUF_BYTES);
-    }
-    w->buf = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
-    qemu_uuid_generate(&w->uuid);
-    w->chunk.kind = REPLAY_LOG_CHUNK_EVENTS;
-    w->chunk.seq = 1;                   /* the description is 0 */
-    w->chunk.tag = replay_log_tag(&w->uuid);
-    w->z_skip_next = 1;
-    w->index_step = 1;
-    return w;
-
-fail:
-    replay_log_writer_free(w);
-    return NULL;
+    return done;
 }
 
-const QemuUUID *replay_log_writer_uuid(const ReplayLogWriter *w)
+/* Returns: 0, or errno; then any part of it may be in the file. */
+static int replay_log_write_all(int fd, const uint8_t *p, size_t len)
 {
-    return &w->uuid;
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t n = write(fd, p + done, len - done);
+
+        if (n > 0) {
+            done += n;
+        } else if (n == 0 || errno != EINTR) {
+            return n ? errno : ENOSPC;
+        }
+    }
+    return 0;
 }
 
 /*
- * Counts what was written, or makes the file as it was.
- * Returns: true; false with @w->error set.
+ * === Reader ==============================================================
+ *
+ * It does not need the writer.
  */
-static bool replay_log_file_appended(ReplayLogWriter *w, size_t len, int error)
-{
-    w->error = error;
-    if (!error) {
-        w->file_bytes += len;
-        return true;
-    }
-    /*
-     * Should this fail too, the torn chunk stays until the retry writes over
-     * it; a reader takes it for a cut.
-     */
-    if (ftruncate(w->fd, w->file_bytes) < 0 ||
-        lseek(w->fd, w->file_bytes, SEEK_SET) < 0) {
-        lseek(w->fd, w->file_bytes, SEEK_SET);
-    }
-    return false;
-}
-
-/* Returns: true; false with @w->error set, and the file as it was. */
-static bool replay_log_file_append(ReplayLogWriter *w, const uint8_t *p,
-                                   size_t len)
-{
-    return replay_log_file_appended(w, len,
-                                    replay_log_write_all(w->fd, p, len));
-}
-
-bool replay_log_writer_describe(ReplayLogWriter *w,
-                                const ReplayLogDescription *d, Error **errp)
-{
-    g_autoptr(GByteArray) out = g_byte_array_new();
-    ReplayLogChunk c = {
-        .kind = REPLAY_LOG_CHUNK_DESCRIPTION,
-        .tag = w->chunk.tag,
-    };
-
-    assert(!w->described_bytes);        /* once, says the header */
-    g_byte_array_set_size(out, REPLAY_LOG_HEADER_BYTES +
-                          REPLAY_LOG_CHUNK_HDR_BYTES);
-    replay_log_description_save(out, d);
-    c.stored_bytes = out->len - REPLAY_LOG_HEADER_BYTES -
-                     REPLAY_LOG_CHUNK_HDR_BYTES;
-    c.raw_bytes = c.stored_bytes;
-    if (c.raw_bytes > REPLAY_LOG_CHUNK_MAX_BYTES) {
-        error_setg(errp, "the description of the machine has %" PRIu32 " bytes"
-                   ", too many for a recording", c.raw_bytes);
-        return false;
-    }
-    replay_log_header_save(out->data, &w->uuid);
-    replay_log_chunk_save(out->data + REPLAY_LOG_HEADER_BYTES, &c);
-
-    if (ftruncate(w->fd, 0) < 0 || fchmod(w->fd, 0600) < 0) {
-        error_setg_errno(errp, errno, "cannot empty '%s'", w->path);
-        return false;
-    }
-    if (!replay_log_file_append(w, out->data, out->len)) {
-        error_setg_errno(errp, w->error, "cannot write recording '%s'",
-                         w->path);
-        w->error = 0;
-        return false;
-    }
-    w->described_bytes = out->len;
-    return true;
-}
-
-/* Lets a chunk wait behind others. */
-static void replay_log_pending_add(ReplayLogWriter *w, const uint8_t *chunk,
-                                   size_t len)
-{
-    ReplayLogPending *p = g_malloc(sizeof(*p) + len);
-
-    p->len_bytes = len;
-    memcpy(p->chunk, chunk, len);
-    g_queue_push_tail(&w->pending, p);
-    w->pending_bytes += len;
-}
-
-/*
- * Waits for the chunk that is being written, and then writes those that wait.
- * No chunk is given to the thread while others wait: this one is before them.
- * Returns: true; false with @w->error set.
- */
-static bool replay_log_file_drain(ReplayLogWriter *w)
-{
-    ReplayLogPending *p;
-
-    if (w->job.len_bytes) {
-        size_t len = w->job.len_bytes;
-
-        replay_log_job_idle(w);
-        w->job.len_bytes = 0;
-        if (!replay_log_file_appended(w, len, w->job.error)) {
-            replay_log_pending_add(w, w->job.chunk, len);
-            return false;
-        }
-    }
-    while ((p = g_queue_peek_head(&w->pending))) {
-        if (!replay_log_file_append(w, p->chunk, p->len_bytes)) {
-            return false;
-        }
-        w->pending_bytes -= p->len_bytes;
-        g_free(g_queue_pop_head(&w->pending));
-    }
-    return true;
-}
-
-/* Has a whole chunk written, or lets it wait behind others. */
-static void replay_log_chunk_put(ReplayLogWriter *w, uint8_t **chunk)
-{
-    if (w->described_bytes && !w->error && replay_log_file_drain(w)) {
-        replay_log_job_start(w, chunk, &w->chunk);
-        return;
-    }
-    replay_log_chunk_save(*chunk, &w->chunk);
-    replay_log_pending_add(w, *chunk, REPLAY_LOG_CHUNK_HDR_BYTES +
-                                      w->chunk.stored_bytes);
-}
-
-/*
- * @data, @len: what is deflated, to @w->zbuf
- * Returns: how many bytes it became; 0 if that is not less than @room.
- */
-static size_t replay_log_deflate(ReplayLogWriter *w, const uint8_t *data,
-                                 size_t len, size_t room)
-{
-    z_stream *z = w->z;
-
-    deflateReset(z);
-    z->next_in = (uint8_t *)data;
-    z->avail_in = len;
-    z->next_out = w->zbuf + REPLAY_LOG_CHUNK_HDR_BYTES;
-    z->avail_out = room;
-    return deflate(z, Z_FINISH) == Z_STREAM_END && z->avail_out
-           ? room - z->avail_out : 0;
-}
-
-/* To find out that a whole chunk does not shrink takes milliseconds. */
-static bool replay_log_sample_deflates(ReplayLogWriter *w)
-{
-    size_t bytes = REPLAY_LOG_DEFLATE_SAMPLE_BYTES;
-
-    return replay_log_deflate(w, w->buf + REPLAY_LOG_CHUNK_HDR_BYTES +
-                                 (w->len_bytes - bytes) / 2, bytes,
-                              bytes - bytes / REPLAY_LOG_DEFLATE_GAIN) != 0;
-}
-
-/* Returns: the bytes at @w->zbuf's payload; 0 if the gain is too small. */
-static size_t replay_log_chunk_deflate(ReplayLogWriter *w)
-{
-    const uint8_t *raw = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
-    bool is_small = w->len_bytes < REPLAY_LOG_DEFLATE_SKIP_BYTES;
-    size_t deflated = 0;
-
-    if (w->z_skip && !is_small) {
-        w->z_skip--;
-        return 0;
-    }
-    if (is_small || replay_log_sample_deflates(w)) {
-        deflated = replay_log_deflate(w, raw, w->len_bytes, w->len_bytes -
-                                      w->len_bytes / REPLAY_LOG_DEFLATE_GAIN);
-    }
-    if (deflated) {
-        w->z_skip_next = 1;
-    } else if (!is_small) {
-        /* A small one says nothing about the next, and costs little. */
-        w->z_skip = w->z_skip_next;
-        w->z_skip_next = MIN(w->z_skip_next * 2, REPLAY_LOG_DEFLATE_SKIP_MAX);
-    }
-    return deflated;
-}
-
-/* The same, with packets apart; so little is deflated that it costs little. */
-static size_t replay_log_chunk_deflate_apart(ReplayLogWriter *w)
-{
-    const uint8_t *raw = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
-    uint8_t *payload = w->zbuf + REPLAY_LOG_CHUNK_HDR_BYTES;
-    size_t room = w->len_bytes - w->len_bytes / REPLAY_LOG_APART_GAIN;
-    size_t rest_bytes = w->len_bytes - w->apart_bytes;
-    size_t from = 0, n = 0;
-    unsigned i;
-
-    if (w->apart_bytes < rest_bytes
-        || rest_bytes < w->len_bytes / REPLAY_LOG_APART_REST) {
-        return 0;
-    }
-    for (i = 0; i < w->n_apart; i++) {
-        memcpy(w->rest + n, raw + from, w->apart[i].offset_bytes - from);
-        n += w->apart[i].offset_bytes - from;
-        from = w->apart[i].offset_bytes + w->apart[i].len_bytes;
-    }
-    memcpy(w->rest + n, raw + from, w->len_bytes - from);
-
-    n = replay_log_deflate(w, w->rest, rest_bytes, room - w->apart_bytes);
-    if (!n) {
-        return 0;
-    }
-    for (i = 0; i < w->n_apart; i++) {
-        memcpy(payload + n, raw + w->apart[i].offset_bytes,
-               w->apart[i].len_bytes);
-        n += w->apart[i].len_bytes;
-    }
-    return n;
-}
-
-/* Takes the chunk that is being closed into the index. */
-static void replay_log_index_add(ReplayLogWriter *w)
-{
-    ReplayLogEnd *e = &w->end;
-    unsigned i;
-
-    if (w->index_skip) {
-        w->index_skip--;
-        return;
-    }
-    if (e->n_index == REPLAY_LOG_INDEX_MAX) {
-        for (i = 0; i < REPLAY_LOG_INDEX_MAX / 2; i++) {
-            e->index[i] = e->index[2 * i];
-        }
-        e->n_index = i;
-        w->index_step *= 2;
-    }
-    e->index[e->n_index++] = (ReplayLogIndexEntry) {
-        .seq = w->chunk.seq,
-        .file_offset = w->chunk_bytes,
-        .icount = w->chunk.icount,
-        .packet = w->chunk.packet,
-    };
-    w->index_skip = w->index_step - 1;
-}
-
-static void replay_log_chunk_close(ReplayLogWriter *w)
-{
-    ReplayLogChunk *c = &w->chunk;
-    uint8_t **chunk = &w->buf;
-    size_t deflated;
-
-    if (!w->len_bytes) {
-        return;
-    }
-    c->flags = 0;
-    c->stored_bytes = w->len_bytes;
-    c->raw_bytes = w->len_bytes;
-    deflated = w->z ? replay_log_chunk_deflate(w) : 0;
-    if (deflated) {
-        c->flags = REPLAY_LOG_CHUNK_DEFLATED;
-    } else if (w->z) {
-        deflated = replay_log_chunk_deflate_apart(w);
-        c->flags = deflated ? REPLAY_LOG_CHUNK_DEFLATED |
-                              REPLAY_LOG_CHUNK_APART : 0;
-    }
-    if (deflated) {
-        c->stored_bytes = deflated;
-        chunk = &w->zbuf;
-    }
-    replay_log_index_add(w);
-    replay_log_chunk_put(w, chunk);
-    w->raw_bytes += c->raw_bytes;
-    w->chunk_bytes += REPLAY_LOG_CHUNK_HDR_BYTES + c->stored_bytes;
-
-    w->len_bytes = 0;
-    w->n_apart = 0;
-    w->apart_bytes = 0;
-    c->seq++;
-    c->icount = w->state.icount;
-    c->event = w->state.event;
-    c->packet = w->state.packet;
-    replay_log_state_restart(&w->state, c);
-}
-
-/* The totals of adapter @id, or NULL if it is beyond their bound. */
-static ReplayLogAdapter *replay_log_adapter(ReplayLogWriter *w, uint64_t id)
-{
-    if (unlikely(id >= w->end.n_adapters)) {
-        if (id >= REPLAY_LOG_ADAPTERS_MAX) {
-            return NULL;
-        }
-        w->end.n_adapters = id + 1;     /* those between have zeros */
-    }
-    return &w->end.adapter[id];
-}
-
-bool replay_log_write_event(ReplayLogWriter *w, ReplayLogEventKind kind,
-                            const uint64_t *num, const void *data,
-                            size_t len_bytes)
-{
-    uint8_t *events = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
-    bool counted;
-
-    assert(kind < REPLAY_LOG_KINDS && replay_log_fields[kind]);
-    assert(len_bytes <= REPLAY_LOG_DATA_MAX_BYTES);
-
-    if (unlikely(w->pending_bytes || w->dropped)) {
-        if (w->pending_bytes + w->len_bytes + len_bytes >
-            REPLAY_LOG_PENDING_MAX_BYTES - REPLAY_LOG_EVENT_HDR_BYTES -
-            REPLAY_LOG_CHUNK_HDR_BYTES) {
-            w->dropped = true;
-        }
-        if (w->dropped) {
-            return false;
-        }
-    }
-
-    w->len_bytes = replay_log_event_save(&w->state, events + w->len_bytes,
-                                         kind, num, data, len_bytes) - events;
-    counted = replay_log_state_count(&w->state, kind, num);
-    assert(counted);            /* 2^63 instructions take centuries */
-    w->end.by_kind[kind]++;
-    if (replay_log_stands_apart(kind, len_bytes)) {
-        w->apart[w->n_apart].offset_bytes = w->len_bytes - len_bytes;
-        w->apart[w->n_apart++].len_bytes = len_bytes;
-        w->apart_bytes += len_bytes;
-    }
-    if (kind == REPLAY_EV_ASYNC_NET) {
-        ReplayLogAdapter *a = replay_log_adapter(w, num[0]);
-
-        if (a) {
-            a->packets++;
-            a->bytes += len_bytes;
-        }
-        w->packet_bytes += len_bytes;
-    }
-    if (w->len_bytes >= REPLAY_LOG_CHUNK_BYTES) {
-        replay_log_chunk_close(w);
-    }
-    return !w->error;
-}
-
-static void replay_log_write_error(ReplayLogWriter *w, Error **errp)
-{
-    error_setg_errno(errp, w->error, "cannot write recording '%s'", w->path);
-}
-
-bool replay_log_writer_flush(ReplayLogWriter *w, Error **errp)
-{
-    if (!w->described_bytes) {
-        return true;
-    }
-    w->error = 0;               /* this is the retry */
-    replay_log_chunk_close(w);
-    if (w->error || !replay_log_file_drain(w)) {
-        replay_log_write_error(w, errp);
-        return false;
-    }
-    if (w->dropped) {
-        error_setg(errp, "recording '%s' has ended at instruction %" PRIu64
-                   ": the file took nothing for too long", w->path,
-                   w->state.icount);
-        return false;
-    }
-    return true;
-}
-
-int replay_log_writer_error(const ReplayLogWriter *w)
-{
-    return w->dropped && !w->error ? ENOBUFS : w->error;
-}
-
-ReplayLogPos replay_log_writer_pos(const ReplayLogWriter *w)
-{
-    return (ReplayLogPos) {
-        .chunk = w->chunk.seq,
-        .offset_bytes = w->len_bytes,
-        .event = w->state.event,
-        .packet = w->state.packet,
-        .icount = w->state.icount,
-    };
-}
-
-void replay_log_writer_name_adapter(ReplayLogWriter *w, unsigned id,
-                                    const char *name)
-{
-    ReplayLogAdapter *a = replay_log_adapter(w, id);
-
-    if (a) {
-        g_free(a->name);
-        a->name = replay_log_str_clean(name,
-                                       REPLAY_LOG_ADAPTER_NAME_MAX_BYTES);
-    }
-}
-
-ReplayLogStats replay_log_writer_stats(const ReplayLogWriter *w)
-{
-    return (ReplayLogStats) {
-        .raw_bytes = w->raw_bytes + w->len_bytes,
-        .stored_bytes = w->file_bytes,
-        .events = w->state.event,
-        .packets = w->state.packet,
-        .packet_bytes = w->packet_bytes,
-    };
-}
-
-static bool replay_log_end_write(ReplayLogWriter *w, Error **errp)
-{
-    g_autoptr(GByteArray) out = g_byte_array_new();
-    ReplayLogChunk c = w->chunk;
-
-    w->end.icount = w->state.icount;
-    w->end.events = w->state.event;
-    g_byte_array_set_size(out, REPLAY_LOG_CHUNK_HDR_BYTES);
-    replay_log_end_save(out, &w->end, w->described_bytes, w->file_bytes);
-    c.kind = REPLAY_LOG_CHUNK_END;
-    c.flags = 0;
-    c.stored_bytes = out->len - REPLAY_LOG_CHUNK_HDR_BYTES;
-    c.raw_bytes = c.stored_bytes;
-    replay_log_chunk_save(out->data, &c);
-    if (!replay_log_file_append(w, out->data, out->len)) {
-        replay_log_write_error(w, errp);
-        return false;
-    }
-    return true;
-}
-
-bool replay_log_writer_close(ReplayLogWriter *w, Error **errp)
-{
-    bool ok = true;
-
-    if (w->described_bytes) {
-        ok = replay_log_writer_flush(w, errp) && replay_log_end_write(w, errp);
-        if (fsync(w->fd) < 0 && ok) {
-            error_setg_errno(errp, errno, "cannot write recording '%s'",
-                             w->path);
-            ok = false;
-        }
-    }
-    if (close(w->fd) < 0 && ok) {
-        error_setg_errno(errp, errno, "cannot close recording '%s'", w->path);
-        ok = false;
-    }
-    w->fd = -1;
-    replay_log_writer_free(w);
-    return ok;
-}
-
-/* --- Reader ------------------------------------------------------------ */
 
 /* A buffer that grows with what it is to hold, never beyond a chunk. */
 typedef struct ReplayLogBuffer {
@@ -1722,30 +1047,6 @@ static void replay_log_buffer_need(ReplayLogBuffer *b, size_t bytes)
         b->data = g_malloc(MAX(bytes, 1));
         b->size_bytes = bytes;
     }
-}
-
-/* Returns: how many bytes there were, up to @len; or -errno. */
-static ssize_t replay_log_read_at(int fd, void *buf, size_t len,
-                                  uint64_t offset)
-{
-    uint8_t *p = buf;
-    size_t done = 0;
-
-    if (lseek(fd, offset, SEEK_SET) < 0) {
-        return -errno;
-    }
-    while (done < len) {
-        ssize_t n = read(fd, p + done, len - done);
-
-        if (n > 0) {
-            done += n;
-        } else if (n == 0) {
-            break;
-        } else if (errno != EINTR) {
-            return -errno;
-        }
-    }
-    return done;
 }
 
 /* Sets @errp: what is wrong with the recording, in which chunk, and why. */
@@ -2520,4 +1821,724 @@ ReplayLogInfo replay_log_reader_info(ReplayLogReader *r)
         info.complete = false;          /* something follows the end */
     }
     return info;
+}
+
+/*
+ * === Writer ==============================================================
+ *
+ * It needs the reader only to say what an existing file contains.
+ */
+
+/* A buffer that is not yet full takes one more event of any size. */
+#define REPLAY_LOG_BUF_BYTES \
+    (REPLAY_LOG_CHUNK_BYTES + REPLAY_LOG_EVENT_HDR_BYTES + \
+     REPLAY_LOG_DATA_MAX_BYTES)
+QEMU_BUILD_BUG_ON(REPLAY_LOG_BUF_BYTES > REPLAY_LOG_CHUNK_MAX_BYTES);
+
+/* Deflation that saves less than 1/32 is not worth its inflation. */
+#define REPLAY_LOG_DEFLATE_GAIN     32
+/*
+ * Packets of so many bytes stand apart from so much else, of which there is
+ * at least 1/64, to save 1/256.
+ */
+#define REPLAY_LOG_APART_MAX \
+    (REPLAY_LOG_CHUNK_BYTES / REPLAY_LOG_APART_MIN_BYTES + 1)
+#define REPLAY_LOG_APART_REST       64
+#define REPLAY_LOG_APART_GAIN       256
+/* After a chunk that did not shrink, at most so many are not even tried... */
+#define REPLAY_LOG_DEFLATE_SKIP_MAX 32
+/* ...of those that are at least so large. */
+#define REPLAY_LOG_DEFLATE_SKIP_BYTES (REPLAY_LOG_CHUNK_BYTES / 2)
+/* From the middle of these comes a sample, to be deflated first. */
+#define REPLAY_LOG_DEFLATE_SAMPLE_BYTES 4096
+QEMU_BUILD_BUG_ON(REPLAY_LOG_DEFLATE_SAMPLE_BYTES >
+                  REPLAY_LOG_DEFLATE_SKIP_BYTES);
+
+typedef struct ReplayLogPending {
+    size_t len_bytes;
+    uint8_t chunk[];            /* header and payload */
+} ReplayLogPending;
+
+struct ReplayLogWriter {
+    char *path;
+    int fd;
+    QemuUUID uuid;
+
+    /* the chunk that is being filled */
+    uint8_t *buf;               /* headroom for its header, then events */
+    size_t len_bytes;           /* of the events */
+    struct {
+        uint32_t offset_bytes;  /* in the events */
+        uint32_t len_bytes;
+    } apart[REPLAY_LOG_APART_MAX];      /* packets that could stand apart */
+    unsigned n_apart;
+    size_t apart_bytes;
+    ReplayLogChunk chunk;       /* its number, and the counts at its start */
+    ReplayLogState state;       /* at its end */
+
+    /* deflation */
+    z_stream *z;                /* NULL: chunks are stored as they are */
+    uint8_t *zbuf;              /* headroom for the header, then a payload */
+    uint8_t *rest;              /* events without these packets */
+    unsigned z_skip;            /* chunks that are not tried */
+    unsigned z_skip_next;       /* how many to skip after the next failure */
+
+    /*
+     * The chunk that the thread is writing.  While @busy, that has it; else the
+     * caller, as everything else here.
+     */
+    struct {
+        bool has_thread;
+        QemuThread thread;
+        QemuMutex lock;         /* of busy and quit */
+        QemuCond changed;       /* one of these */
+        bool busy;
+        bool quit;
+        uint8_t *chunk;         /* a buffer like @buf, owned */
+        size_t len_bytes;       /* 0: what became of it is known */
+        ReplayLogChunk header;
+        int error;              /* errno, or 0 */
+    } job;
+
+    /* the file */
+    uint64_t file_bytes;        /* of whole chunks (and the header) in it */
+    uint64_t described_bytes;   /* of header and description; 0: not yet */
+    uint64_t chunk_bytes;       /* of events chunks, pending ones included */
+    GQueue pending;             /* ReplayLogPending *, owned */
+    size_t pending_bytes;
+    int error;                  /* errno of the last write; 0 if it is good */
+    bool dropped;               /* an event was: the recording has ended */
+
+    /* totals */
+    uint64_t raw_bytes;         /* of events in finished chunks */
+    uint64_t packet_bytes;
+    unsigned index_step;        /* one of so many events chunks is indexed */
+    unsigned index_skip;        /* how many are left until the next */
+    ReplayLogEnd end;
+};
+
+static void *replay_log_job_thread(void *opaque)
+{
+    ReplayLogWriter *w = opaque;
+
+    qemu_mutex_lock(&w->job.lock);
+    while (true) {
+        while (!w->job.busy && !w->job.quit) {
+            qemu_cond_wait(&w->job.changed, &w->job.lock);
+        }
+        if (!w->job.busy) {
+            break;
+        }
+        qemu_mutex_unlock(&w->job.lock);
+        replay_log_chunk_save(w->job.chunk, &w->job.header);
+        w->job.error = replay_log_write_all(w->fd, w->job.chunk,
+                                            w->job.len_bytes);
+        qemu_mutex_lock(&w->job.lock);
+        w->job.busy = false;
+        qemu_cond_signal(&w->job.changed);
+    }
+    qemu_mutex_unlock(&w->job.lock);
+    return NULL;
+}
+
+/* Has @*chunk written; the caller gets another buffer for it. */
+static void replay_log_job_start(ReplayLogWriter *w, uint8_t **chunk,
+                                 const ReplayLogChunk *header)
+{
+    uint8_t *other = w->job.chunk;
+
+    if (!w->job.has_thread) {
+        w->job.has_thread = true;
+        qemu_mutex_init(&w->job.lock);
+        qemu_cond_init(&w->job.changed);
+        qemu_thread_create(&w->job.thread, "replay-log", replay_log_job_thread,
+                           w, QEMU_THREAD_JOINABLE);
+        other = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
+    }
+    w->job.chunk = *chunk;
+    w->job.len_bytes = REPLAY_LOG_CHUNK_HDR_BYTES + header->stored_bytes;
+    w->job.header = *header;
+    *chunk = other;
+    WITH_QEMU_LOCK_GUARD(&w->job.lock) {
+        w->job.busy = true;
+        qemu_cond_signal(&w->job.changed);
+    }
+}
+
+/* Waits until the thread has nothing to do. */
+static void replay_log_job_idle(ReplayLogWriter *w)
+{
+    if (w->job.has_thread) {
+        QEMU_LOCK_GUARD(&w->job.lock);
+        while (w->job.busy) {
+            qemu_cond_wait(&w->job.changed, &w->job.lock);
+        }
+    }
+}
+
+static void replay_log_job_finish(ReplayLogWriter *w)
+{
+    if (w->job.has_thread) {
+        replay_log_job_idle(w);
+        WITH_QEMU_LOCK_GUARD(&w->job.lock) {
+            w->job.quit = true;
+            qemu_cond_signal(&w->job.changed);
+        }
+        qemu_thread_join(&w->job.thread);
+        qemu_cond_destroy(&w->job.changed);
+        qemu_mutex_destroy(&w->job.lock);
+        g_free(w->job.chunk);
+    }
+}
+
+static void replay_log_writer_free(ReplayLogWriter *w)
+{
+    unsigned i;
+
+    replay_log_job_finish(w);
+    if (w->fd >= 0) {
+        close(w->fd);
+    }
+    if (w->z) {
+        deflateEnd(w->z);
+        g_free(w->z);
+    }
+    while (!g_queue_is_empty(&w->pending)) {
+        g_free(g_queue_pop_head(&w->pending));
+    }
+    for (i = 0; i < w->end.n_adapters; i++) {
+        g_free(w->end.adapter[i].name);
+    }
+    g_free(w->rest);
+    g_free(w->zbuf);
+    g_free(w->buf);
+    g_free(w->path);
+    g_free(w);
+}
+
+/* Refuses a file that has content, saying what that is. */
+static void replay_log_existing(const char *path, int fd, uint64_t bytes,
+                                Error **errp)
+{
+    ReplayLogReader *r = replay_log_reader_new(path, dup(fd), NULL);
+    Error *err = NULL;
+
+    if (r) {
+        ReplayLogInfo info = replay_log_reader_info(r);
+
+        error_setg(&err, "'%s' is already a recording: %s, %" PRIu64 " bytes, "
+                   "%" PRIu64 " instructions, %" PRIu64 " packets", path,
+                   info.complete ? "complete" : "cut or damaged", bytes,
+                   info.icount, info.packets);
+        replay_log_reader_close(r);
+    } else {
+        error_setg(&err, "'%s' exists (%" PRIu64 " bytes) and is no recording "
+                   "that could be replayed here", path, bytes);
+    }
+    error_append_hint(&err, "Record to another file, remove this one, or "
+                      "replace it with rroverwrite=on.\n");
+    error_propagate(errp, err);
+}
+
+ReplayLogWriter *replay_log_writer_open(const char *path, unsigned flags,
+                                        Error **errp)
+{
+    ReplayLogWriter *w = g_new0(ReplayLogWriter, 1);
+    uint64_t bytes;
+
+    w->path = g_strdup(path);
+    g_queue_init(&w->pending);
+    w->fd = open(path, O_RDWR | O_CREAT | REPLAY_LOG_O_FLAGS, 0600);
+    if (w->fd < 0) {
+        if (errno == EISDIR) {
+            error_setg(errp, "'%s' is a directory: a recording is a regular "
+                       "file", path);
+        } else {
+            error_setg_errno(errp, errno, "cannot record to '%s'", path);
+        }
+        goto fail;
+    }
+    if (!replay_log_regular(path, w->fd, &bytes, errp)) {
+        goto fail;
+    }
+#ifndef _WIN32
+    /* A file system without locks is no reason not to record. */
+    if (flock(w->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+        error_setg(errp, "another process is recording to '%s'", path);
+        goto fail;
+    }
+    /* It may have grown until it was locked. */
+    if (!replay_log_regular(path, w->fd, &bytes, errp)) {
+        goto fail;
+    }
+#endif
+    if (bytes && !(flags & REPLAY_LOG_OVERWRITE)) {
+        replay_log_existing(path, w->fd, bytes, errp);
+        goto fail;
+    }
+
+    if (flags & REPLAY_LOG_COMPRESS) {
+        w->z = g_new0(z_stream, 1);
+        if (deflateInit(w->z, Z_BEST_SPEED) != Z_OK) {
+            g_free(g_steal_pointer(&w->z));
+            error_setg(errp, "cannot compress '%s': zlib does not start",
+                       path);
+            goto fail;
+        }
+        w->zbuf = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
+        w->rest = g_malloc(REPLAY_LOG_BUF_BYTES);
+    }
+    w->buf = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
+    qemu_uuid_generate(&w->uuid);
+    w->chunk.kind = REPLAY_LOG_CHUNK_EVENTS;
+    w->chunk.seq = 1;                   /* the description is 0 */
+    w->chunk.tag = replay_log_tag(&w->uuid);
+    w->z_skip_next = 1;
+    w->index_step = 1;
+    return w;
+
+fail:
+    replay_log_writer_free(w);
+    return NULL;
+}
+
+const QemuUUID *replay_log_writer_uuid(const ReplayLogWriter *w)
+{
+    return &w->uuid;
+}
+
+/*
+ * Counts what was written, or makes the file as it was.
+ * Returns: true; false with @w->error set.
+ */
+static bool replay_log_file_appended(ReplayLogWriter *w, size_t len, int error)
+{
+    w->error = error;
+    if (!error) {
+        w->file_bytes += len;
+        return true;
+    }
+    /*
+     * Should this fail too, the torn chunk stays until the retry writes over
+     * it; a reader takes it for a cut.
+     */
+    if (ftruncate(w->fd, w->file_bytes) < 0 ||
+        lseek(w->fd, w->file_bytes, SEEK_SET) < 0) {
+        lseek(w->fd, w->file_bytes, SEEK_SET);
+    }
+    return false;
+}
+
+/* Returns: true; false with @w->error set, and the file as it was. */
+static bool replay_log_file_append(ReplayLogWriter *w, const uint8_t *p,
+                                   size_t len)
+{
+    return replay_log_file_appended(w, len,
+                                    replay_log_write_all(w->fd, p, len));
+}
+
+bool replay_log_writer_describe(ReplayLogWriter *w,
+                                const ReplayLogDescription *d, Error **errp)
+{
+    g_autoptr(GByteArray) out = g_byte_array_new();
+    ReplayLogChunk c = {
+        .kind = REPLAY_LOG_CHUNK_DESCRIPTION,
+        .tag = w->chunk.tag,
+    };
+
+    assert(!w->described_bytes);        /* once, says the header */
+    g_byte_array_set_size(out, REPLAY_LOG_HEADER_BYTES +
+                          REPLAY_LOG_CHUNK_HDR_BYTES);
+    replay_log_description_save(out, d);
+    c.stored_bytes = out->len - REPLAY_LOG_HEADER_BYTES -
+                     REPLAY_LOG_CHUNK_HDR_BYTES;
+    c.raw_bytes = c.stored_bytes;
+    if (c.raw_bytes > REPLAY_LOG_CHUNK_MAX_BYTES) {
+        error_setg(errp, "the description of the machine has %" PRIu32 " bytes"
+                   ", too many for a recording", c.raw_bytes);
+        return false;
+    }
+    replay_log_header_save(out->data, &w->uuid);
+    replay_log_chunk_save(out->data + REPLAY_LOG_HEADER_BYTES, &c);
+
+    if (ftruncate(w->fd, 0) < 0 || fchmod(w->fd, 0600) < 0) {
+        error_setg_errno(errp, errno, "cannot empty '%s'", w->path);
+        return false;
+    }
+    if (!replay_log_file_append(w, out->data, out->len)) {
+        error_setg_errno(errp, w->error, "cannot write recording '%s'",
+                         w->path);
+        w->error = 0;
+        return false;
+    }
+    w->described_bytes = out->len;
+    return true;
+}
+
+/* Lets a chunk wait behind others. */
+static void replay_log_pending_add(ReplayLogWriter *w, const uint8_t *chunk,
+                                   size_t len)
+{
+    ReplayLogPending *p = g_malloc(sizeof(*p) + len);
+
+    p->len_bytes = len;
+    memcpy(p->chunk, chunk, len);
+    g_queue_push_tail(&w->pending, p);
+    w->pending_bytes += len;
+}
+
+/*
+ * Waits for the chunk that is being written, and then writes those that wait.
+ * No chunk is given to the thread while others wait: this one is before them.
+ * Returns: true; false with @w->error set.
+ */
+static bool replay_log_file_drain(ReplayLogWriter *w)
+{
+    ReplayLogPending *p;
+
+    if (w->job.len_bytes) {
+        size_t len = w->job.len_bytes;
+
+        replay_log_job_idle(w);
+        w->job.len_bytes = 0;
+        if (!replay_log_file_appended(w, len, w->job.error)) {
+            replay_log_pending_add(w, w->job.chunk, len);
+            return false;
+        }
+    }
+    while ((p = g_queue_peek_head(&w->pending))) {
+        if (!replay_log_file_append(w, p->chunk, p->len_bytes)) {
+            return false;
+        }
+        w->pending_bytes -= p->len_bytes;
+        g_free(g_queue_pop_head(&w->pending));
+    }
+    return true;
+}
+
+/* Has a whole chunk written, or lets it wait behind others. */
+static void replay_log_chunk_put(ReplayLogWriter *w, uint8_t **chunk)
+{
+    if (w->described_bytes && !w->error && replay_log_file_drain(w)) {
+        replay_log_job_start(w, chunk, &w->chunk);
+        return;
+    }
+    replay_log_chunk_save(*chunk, &w->chunk);
+    replay_log_pending_add(w, *chunk, REPLAY_LOG_CHUNK_HDR_BYTES +
+                                      w->chunk.stored_bytes);
+}
+
+/*
+ * @data, @len: what is deflated, to @w->zbuf
+ * Returns: how many bytes it became; 0 if that is not less than @room.
+ */
+static size_t replay_log_deflate(ReplayLogWriter *w, const uint8_t *data,
+                                 size_t len, size_t room)
+{
+    z_stream *z = w->z;
+
+    deflateReset(z);
+    z->next_in = (uint8_t *)data;
+    z->avail_in = len;
+    z->next_out = w->zbuf + REPLAY_LOG_CHUNK_HDR_BYTES;
+    z->avail_out = room;
+    return deflate(z, Z_FINISH) == Z_STREAM_END && z->avail_out
+           ? room - z->avail_out : 0;
+}
+
+/* To find out that a whole chunk does not shrink takes milliseconds. */
+static bool replay_log_sample_deflates(ReplayLogWriter *w)
+{
+    size_t bytes = REPLAY_LOG_DEFLATE_SAMPLE_BYTES;
+
+    return replay_log_deflate(w, w->buf + REPLAY_LOG_CHUNK_HDR_BYTES +
+                                 (w->len_bytes - bytes) / 2, bytes,
+                              bytes - bytes / REPLAY_LOG_DEFLATE_GAIN) != 0;
+}
+
+/* Returns: the bytes at @w->zbuf's payload; 0 if the gain is too small. */
+static size_t replay_log_chunk_deflate(ReplayLogWriter *w)
+{
+    const uint8_t *raw = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
+    bool is_small = w->len_bytes < REPLAY_LOG_DEFLATE_SKIP_BYTES;
+    size_t deflated = 0;
+
+    if (w->z_skip && !is_small) {
+        w->z_skip--;
+        return 0;
+    }
+    if (is_small || replay_log_sample_deflates(w)) {
+        deflated = replay_log_deflate(w, raw, w->len_bytes, w->len_bytes -
+                                      w->len_bytes / REPLAY_LOG_DEFLATE_GAIN);
+    }
+    if (deflated) {
+        w->z_skip_next = 1;
+    } else if (!is_small) {
+        /* A small one says nothing about the next, and costs little. */
+        w->z_skip = w->z_skip_next;
+        w->z_skip_next = MIN(w->z_skip_next * 2, REPLAY_LOG_DEFLATE_SKIP_MAX);
+    }
+    return deflated;
+}
+
+/* The same, with packets apart; so little is deflated that it costs little. */
+static size_t replay_log_chunk_deflate_apart(ReplayLogWriter *w)
+{
+    const uint8_t *raw = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
+    uint8_t *payload = w->zbuf + REPLAY_LOG_CHUNK_HDR_BYTES;
+    size_t room = w->len_bytes - w->len_bytes / REPLAY_LOG_APART_GAIN;
+    size_t rest_bytes = w->len_bytes - w->apart_bytes;
+    size_t from = 0, n = 0;
+    unsigned i;
+
+    if (w->apart_bytes < rest_bytes
+        || rest_bytes < w->len_bytes / REPLAY_LOG_APART_REST) {
+        return 0;
+    }
+    for (i = 0; i < w->n_apart; i++) {
+        memcpy(w->rest + n, raw + from, w->apart[i].offset_bytes - from);
+        n += w->apart[i].offset_bytes - from;
+        from = w->apart[i].offset_bytes + w->apart[i].len_bytes;
+    }
+    memcpy(w->rest + n, raw + from, w->len_bytes - from);
+
+    n = replay_log_deflate(w, w->rest, rest_bytes, room - w->apart_bytes);
+    if (!n) {
+        return 0;
+    }
+    for (i = 0; i < w->n_apart; i++) {
+        memcpy(payload + n, raw + w->apart[i].offset_bytes,
+               w->apart[i].len_bytes);
+        n += w->apart[i].len_bytes;
+    }
+    return n;
+}
+
+/* Takes the chunk that is being closed into the index. */
+static void replay_log_index_add(ReplayLogWriter *w)
+{
+    ReplayLogEnd *e = &w->end;
+    unsigned i;
+
+    if (w->index_skip) {
+        w->index_skip--;
+        return;
+    }
+    if (e->n_index == REPLAY_LOG_INDEX_MAX) {
+        for (i = 0; i < REPLAY_LOG_INDEX_MAX / 2; i++) {
+            e->index[i] = e->index[2 * i];
+        }
+        e->n_index = i;
+        w->index_step *= 2;
+    }
+    e->index[e->n_index++] = (ReplayLogIndexEntry) {
+        .seq = w->chunk.seq,
+        .file_offset = w->chunk_bytes,
+        .icount = w->chunk.icount,
+        .packet = w->chunk.packet,
+    };
+    w->index_skip = w->index_step - 1;
+}
+
+static void replay_log_chunk_close(ReplayLogWriter *w)
+{
+    ReplayLogChunk *c = &w->chunk;
+    uint8_t **chunk = &w->buf;
+    size_t deflated;
+
+    if (!w->len_bytes) {
+        return;
+    }
+    c->flags = 0;
+    c->stored_bytes = w->len_bytes;
+    c->raw_bytes = w->len_bytes;
+    deflated = w->z ? replay_log_chunk_deflate(w) : 0;
+    if (deflated) {
+        c->flags = REPLAY_LOG_CHUNK_DEFLATED;
+    } else if (w->z) {
+        deflated = replay_log_chunk_deflate_apart(w);
+        c->flags = deflated ? REPLAY_LOG_CHUNK_DEFLATED |
+                              REPLAY_LOG_CHUNK_APART : 0;
+    }
+    if (deflated) {
+        c->stored_bytes = deflated;
+        chunk = &w->zbuf;
+    }
+    replay_log_index_add(w);
+    replay_log_chunk_put(w, chunk);
+    w->raw_bytes += c->raw_bytes;
+    w->chunk_bytes += REPLAY_LOG_CHUNK_HDR_BYTES + c->stored_bytes;
+
+    w->len_bytes = 0;
+    w->n_apart = 0;
+    w->apart_bytes = 0;
+    c->seq++;
+    c->icount = w->state.icount;
+    c->event = w->state.event;
+    c->packet = w->state.packet;
+    replay_log_state_restart(&w->state, c);
+}
+
+/* The totals of adapter @id, or NULL if it is beyond their bound. */
+static ReplayLogAdapter *replay_log_adapter(ReplayLogWriter *w, uint64_t id)
+{
+    if (unlikely(id >= w->end.n_adapters)) {
+        if (id >= REPLAY_LOG_ADAPTERS_MAX) {
+            return NULL;
+        }
+        w->end.n_adapters = id + 1;     /* those between have zeros */
+    }
+    return &w->end.adapter[id];
+}
+
+bool replay_log_write_event(ReplayLogWriter *w, ReplayLogEventKind kind,
+                            const uint64_t *num, const void *data,
+                            size_t len_bytes)
+{
+    uint8_t *events = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
+    bool counted;
+
+    assert(kind < REPLAY_LOG_KINDS && replay_log_fields[kind]);
+    assert(len_bytes <= REPLAY_LOG_DATA_MAX_BYTES);
+
+    if (unlikely(w->pending_bytes || w->dropped)) {
+        if (w->pending_bytes + w->len_bytes + len_bytes >
+            REPLAY_LOG_PENDING_MAX_BYTES - REPLAY_LOG_EVENT_HDR_BYTES -
+            REPLAY_LOG_CHUNK_HDR_BYTES) {
+            w->dropped = true;
+        }
+        if (w->dropped) {
+            return false;
+        }
+    }
+
+    w->len_bytes = replay_log_event_save(&w->state, events + w->len_bytes,
+                                         kind, num, data, len_bytes) - events;
+    counted = replay_log_state_count(&w->state, kind, num);
+    assert(counted);            /* 2^63 instructions take centuries */
+    w->end.by_kind[kind]++;
+    if (replay_log_stands_apart(kind, len_bytes)) {
+        w->apart[w->n_apart].offset_bytes = w->len_bytes - len_bytes;
+        w->apart[w->n_apart++].len_bytes = len_bytes;
+        w->apart_bytes += len_bytes;
+    }
+    if (kind == REPLAY_EV_ASYNC_NET) {
+        ReplayLogAdapter *a = replay_log_adapter(w, num[0]);
+
+        if (a) {
+            a->packets++;
+            a->bytes += len_bytes;
+        }
+        w->packet_bytes += len_bytes;
+    }
+    if (w->len_bytes >= REPLAY_LOG_CHUNK_BYTES) {
+        replay_log_chunk_close(w);
+    }
+    return !w->error;
+}
+
+static void replay_log_write_error(ReplayLogWriter *w, Error **errp)
+{
+    error_setg_errno(errp, w->error, "cannot write recording '%s'", w->path);
+}
+
+bool replay_log_writer_flush(ReplayLogWriter *w, Error **errp)
+{
+    if (!w->described_bytes) {
+        return true;
+    }
+    w->error = 0;               /* this is the retry */
+    replay_log_chunk_close(w);
+    if (w->error || !replay_log_file_drain(w)) {
+        replay_log_write_error(w, errp);
+        return false;
+    }
+    if (w->dropped) {
+        error_setg(errp, "recording '%s' has ended at instruction %" PRIu64
+                   ": the file took nothing for too long", w->path,
+                   w->state.icount);
+        return false;
+    }
+    return true;
+}
+
+int replay_log_writer_error(const ReplayLogWriter *w)
+{
+    return w->dropped && !w->error ? ENOBUFS : w->error;
+}
+
+ReplayLogPos replay_log_writer_pos(const ReplayLogWriter *w)
+{
+    return (ReplayLogPos) {
+        .chunk = w->chunk.seq,
+        .offset_bytes = w->len_bytes,
+        .event = w->state.event,
+        .packet = w->state.packet,
+        .icount = w->state.icount,
+    };
+}
+
+void replay_log_writer_name_adapter(ReplayLogWriter *w, unsigned id,
+                                    const char *name)
+{
+    ReplayLogAdapter *a = replay_log_adapter(w, id);
+
+    if (a) {
+        g_free(a->name);
+        a->name = replay_log_str_clean(name,
+                                       REPLAY_LOG_ADAPTER_NAME_MAX_BYTES);
+    }
+}
+
+ReplayLogStats replay_log_writer_stats(const ReplayLogWriter *w)
+{
+    return (ReplayLogStats) {
+        .raw_bytes = w->raw_bytes + w->len_bytes,
+        .stored_bytes = w->file_bytes,
+        .events = w->state.event,
+        .packets = w->state.packet,
+        .packet_bytes = w->packet_bytes,
+    };
+}
+
+static bool replay_log_end_write(ReplayLogWriter *w, Error **errp)
+{
+    g_autoptr(GByteArray) out = g_byte_array_new();
+    ReplayLogChunk c = w->chunk;
+
+    w->end.icount = w->state.icount;
+    w->end.events = w->state.event;
+    g_byte_array_set_size(out, REPLAY_LOG_CHUNK_HDR_BYTES);
+    replay_log_end_save(out, &w->end, w->described_bytes, w->file_bytes);
+    c.kind = REPLAY_LOG_CHUNK_END;
+    c.flags = 0;
+    c.stored_bytes = out->len - REPLAY_LOG_CHUNK_HDR_BYTES;
+    c.raw_bytes = c.stored_bytes;
+    replay_log_chunk_save(out->data, &c);
+    if (!replay_log_file_append(w, out->data, out->len)) {
+        replay_log_write_error(w, errp);
+        return false;
+    }
+    return true;
+}
+
+bool replay_log_writer_close(ReplayLogWriter *w, Error **errp)
+{
+    bool ok = true;
+
+    if (w->described_bytes) {
+        ok = replay_log_writer_flush(w, errp) && replay_log_end_write(w, errp);
+        if (fsync(w->fd) < 0 && ok) {
+            error_setg_errno(errp, errno, "cannot write recording '%s'",
+                             w->path);
+            ok = false;
+        }
+    }
+    if (close(w->fd) < 0 && ok) {
+        error_setg_errno(errp, errno, "cannot close recording '%s'", w->path);
+        ok = false;
+    }
+    w->fd = -1;
+    replay_log_writer_free(w);
+    return ok;
 }
