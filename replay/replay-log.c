@@ -1,23 +1,26 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The recording as a file: writer and reader of its header, its chunks and
- * the events in them.  What an event does is not known here.  The format is
- * specified in docs/replay.txt, "The format of a recording".
+ * A recording as a file: this code writes and reads the header, the chunks and
+ * the events in the chunks.  It does not know what an event does.
+ * docs/replay.txt, "The format of a recording", specifies the format.
  *
  * Theory of operation
  *
- * Writer: events are encoded at the end of one buffer.  Once that holds
- * REPLAY_LOG_CHUNK_BYTES, or when the caller flushes, it becomes a chunk: it
- * is deflated if that is worth it, or what stands between its packets is; it
- * gets its header (for which the buffer has headroom) and goes out in one
- * write(), by a thread of its own, so that the guest need not wait for it: one
- * chunk at a time, and what became of it is asked for before the next, and when
- * the caller flushes.  So the file always ends with a whole chunk, or with one
- * that a kill cut, which the reader recognises by its length.  While the file
- * takes nothing - there is no description yet, or a write failed - finished
- * chunks wait in a list, in order.  A failed write is undone by truncating to
- * the end of the last whole chunk.
+ * The writer encodes each event at the end of one buffer.  Once the buffer
+ * holds REPLAY_LOG_CHUNK_BYTES, or when the caller flushes, the writer makes a
+ * chunk of it.  It deflates the whole chunk if that saves enough.  Otherwise it
+ * tries to deflate only the bytes between the packets.  The buffer has headroom
+ * for the header of the chunk.  A thread of the writer computes the checksums
+ * and writes the chunk with one write(), so that the guest does not wait for
+ * the file.  The thread has at most one chunk at a time.  The writer looks at
+ * the result before it hands over the next chunk, and when the caller flushes.
+ * Therefore the file always ends with a whole chunk, or with a chunk that was
+ * cut when QEMU was killed, which the reader recognises by its length.  While
+ * nothing can be written, because there is no description yet or because a
+ * write failed, the finished chunks wait in a list, in their order.  After a
+ * failed write the writer truncates the file to the end of its last whole
+ * chunk.
  *
  *               event            chunk full        described and no error
  *   caller ------------> buffer ------------> out ------> job ------> file
@@ -25,15 +28,14 @@
  *                                              |  else     v   flush   |
  *                                              +-----> pending --------+
  *
- * Reader: takes one chunk at a time into memory, and believes nothing: first
- * the header's checksum, then each of its fields against a limit and against
- * what was counted so far, then that the file is long enough, and only then
- * is there an allocation, and a read; next the payload's checksum, and only
- * then inflation, into exactly as much as the header says.  Decoding starts
- * afresh with each chunk (see ReplayLogState), so any chunk can be the first.
- *
- * Whatever is saved and loaded stands here in pairs of functions, field by
- * field in the same order.
+ * The reader has one chunk in memory at a time, and trusts no byte of the file.
+ * It verifies the checksum of the header first.  Then it compares each field of
+ * the header with a limit and with the counts of the chunks before, and checks
+ * that the file is long enough.  Only then does it allocate memory and read the
+ * payload.  It verifies the checksum of the payload before it inflates the
+ * payload into a buffer of exactly the size that the header gives.  Decoding
+ * depends on no other chunk (see ReplayLogState), so the reader can begin with
+ * any chunk.
  */
 
 #include "qemu/osdep.h"
@@ -61,32 +63,40 @@ static const uint8_t replay_log_magic[8] = {
     0x89, 'Q', 'R', 'R', '\r', '\n', 0x1a, '\n'
 };
 
-/* The header of QEMU's first format: a version (0 until it ends), 8 zeros. */
+/*
+ * QEMU's first format begins with a version and 8 zeros.  The version is 0
+ * until the recorder ends.
+ */
 #define REPLAY_LOG_OLD_HEADER_BYTES 12
 #define REPLAY_LOG_OLD_VERSIONS     0x00e02000
 
-/* The kind, and each number as a varint of the largest size. */
+/* The longest varint. */
 #define REPLAY_LOG_VARINT_BYTES     10
+/*
+ * The longest event without its bytes: its kind, and a varint for each number
+ * and for the number of bytes.
+ */
 #define REPLAY_LOG_EVENT_HDR_BYTES \
     (1 + (REPLAY_LOG_NUMS_MAX + 1) * REPLAY_LOG_VARINT_BYTES)
-/*
- * Bounds of the end chunk, so that it cannot outgrow a chunk.  A full index
- * drops every second entry, and from then on takes every second chunk.
- */
+
+/* Entries of the index.  This bound keeps the end chunk within the limit. */
 #define REPLAY_LOG_INDEX_MAX        16384
 QEMU_BUILD_BUG_ON((REPLAY_LOG_INDEX_MAX * 4 + REPLAY_LOG_ADAPTERS_MAX * 3 +
                    REPLAY_LOG_KINDS * 2 + 6) * REPLAY_LOG_VARINT_BYTES +
                   REPLAY_LOG_ADAPTERS_MAX * REPLAY_LOG_ADAPTER_NAME_MAX_BYTES >
                   REPLAY_LOG_CHUNK_MAX_BYTES);
-/* The description has a key for each adapter, with its whole name. */
+/* The description has room for a key with the whole name of each adapter. */
 QEMU_BUILD_BUG_ON(REPLAY_LOG_ADAPTERS_MAX > REPLAY_LOG_DESC_MAX);
 QEMU_BUILD_BUG_ON(sizeof(REPLAY_LOG_KEY_ADAPTER) - 1 +
                   REPLAY_LOG_ADAPTER_NAME_MAX_BYTES >
                   REPLAY_LOG_DESC_STR_MAX);
-/* The end chunk's own offset, its last field and so the file's last bytes. */
+/*
+ * The last field of the end chunk is the offset of this chunk.  So it is in the
+ * last bytes of a complete recording.
+ */
 #define REPLAY_LOG_TRAILER_BYTES    8
 
-/* A packet of this size or more is one that can stand apart. */
+/* Only packets of at least this size are stored apart. */
 #define REPLAY_LOG_APART_MIN_BYTES  128
 
 /* --- Events: names and fields ------------------------------------------ */
@@ -117,15 +127,16 @@ const char *replay_log_event_fields(uint8_t kind)
 
 /* --- Bytes and strings ------------------------------------------------- */
 
-/* Bytes that are being decoded: from @p, up to and not including @end. */
+/* The bytes that remain to be decoded: from @p up to, but without, @end. */
 typedef struct ReplayLogInput {
     const uint8_t *p;
     const uint8_t *end;
 } ReplayLogInput;
 
 /*
- * Each byte that is recorded comes through here.  QEMU's table takes longer
- * for that than write() does, so let the processor do it where it can.
+ * The writer computes the checksum of each recorded byte.  With QEMU's table
+ * that takes longer than write(), so use the instruction of the processor if
+ * there is one.
  */
 #ifdef HOST_X86_64
 static uint32_t __attribute__((target("sse4.2")))
@@ -195,7 +206,7 @@ static bool replay_log_varint_load_long(ReplayLogInput *in, uint64_t *v)
         }
         *v |= (uint64_t)(b & 0x7f) << shift;
         if (!(b & 0x80)) {
-            return b || !shift;         /* the shortest form only */
+            return b || !shift;         /* only the shortest form is valid */
         }
     }
 }
@@ -209,15 +220,15 @@ static inline bool replay_log_varint_load(ReplayLogInput *in, uint64_t *v)
     return replay_log_varint_load_long(in, v);
 }
 
-/* C0, DEL and C1: what a terminal could take for a command. */
+/* C0, DEL and C1: a terminal could interpret these as commands. */
 static bool replay_log_is_control(gunichar c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0);
 }
 
 /*
- * Whether @len bytes at @s may be shown to a person: UTF-8 without control
- * characters.
+ * Returns: whether the @len bytes at @s are safe to show to a user: UTF-8
+ * without control characters.
  */
 static bool replay_log_str_ok(const uint8_t *s, size_t len)
 {
@@ -235,7 +246,10 @@ static bool replay_log_str_ok(const uint8_t *s, size_t len)
     return true;
 }
 
-/* Returns: an owned string of at most @max bytes that str_ok() accepts. */
+/*
+ * Returns: an owned copy of @s with at most @max bytes, which
+ * replay_log_str_ok() accepts.
+ */
 static char *replay_log_str_clean(const char *s, size_t max)
 {
     g_autofree char *valid = g_utf8_make_valid(s, -1);
@@ -269,7 +283,10 @@ static void replay_log_str_save(GByteArray *out, const char *s)
     g_byte_array_append(out, (const uint8_t *)s, len);
 }
 
-/* Returns: an owned string, or NULL if it is not whole, too long or bad. */
+/*
+ * Returns: an owned string, or NULL if the string is incomplete, has more than
+ * @max bytes, or is not safe to show to a user.
+ */
 static char *replay_log_str_load(ReplayLogInput *in, size_t max)
 {
     char *s;
@@ -304,7 +321,7 @@ static void replay_log_header_save(uint8_t *p, const QemuUUID *uuid)
     stl_le_p(p + 36, replay_log_crc(p, 36));
 }
 
-/* Says what a file is that does not begin as recordings do. */
+/* Sets @errp for a file that does not begin like a recording. */
 static void replay_log_foreign(const char *name, const uint8_t *p, size_t len,
                                Error **errp)
 {
@@ -345,7 +362,7 @@ static void replay_log_foreign(const char *name, const uint8_t *p, size_t len,
     error_propagate(errp, err);
 }
 
-/* @len: what there is of the header, all of it or fewer bytes. */
+/* @len: how many bytes of the header the file has; may be too few. */
 static bool replay_log_header_load(const char *name, const uint8_t *p,
                                    size_t len, QemuUUID *uuid, Error **errp)
 {
@@ -356,7 +373,7 @@ static bool replay_log_header_load(const char *name, const uint8_t *p,
         replay_log_foreign(name, p, len, errp);
         return false;
     }
-    /* Magic and version stay where they are in every version. */
+    /* Magic and version have the same place in every version. */
     version = ldl_le_p(p + 8);
     if (version > REPLAY_LOG_VERSION) {
         error_setg(&err, "recording '%s' has a newer format: version %" PRIu32
@@ -400,7 +417,7 @@ typedef struct ReplayLogChunk {
     uint32_t seq;
     uint32_t stored_bytes;
     uint32_t raw_bytes;
-    /* at its first event */
+    /* the counts before the first event of the chunk */
     uint64_t icount;
     uint64_t event;
     uint64_t packet;
@@ -408,20 +425,23 @@ typedef struct ReplayLogChunk {
     uint32_t payload_crc;
 } ReplayLogChunk;
 
-/* A recording's tag: chunks of another one, left on the disk, differ in it. */
+/*
+ * Returns: the tag of all chunks of a recording.  It differs from the tags of
+ * an older recording, whose chunks may still be on the disk.
+ */
 static uint32_t replay_log_tag(const QemuUUID *uuid)
 {
     return ldl_le_p(uuid->data);
 }
 
-/* Whether a chunk of this kind says where it begins. */
+/* Returns: whether the counts in a header of this kind have a meaning. */
 static bool replay_log_chunk_counts(const ReplayLogChunk *c)
 {
     return c->kind == REPLAY_LOG_CHUNK_EVENTS ||
            c->kind == REPLAY_LOG_CHUNK_END;
 }
 
-/* @p: where the header goes; @c->stored_bytes of payload stand behind it. */
+/* @p: room for the header, followed by @c->stored_bytes of payload */
 static void replay_log_chunk_save(uint8_t *p, const ReplayLogChunk *c)
 {
     stw_le_p(p, c->kind);
@@ -438,7 +458,7 @@ static void replay_log_chunk_save(uint8_t *p, const ReplayLogChunk *c)
     stl_le_p(p + 48, replay_log_crc(p, 48));
 }
 
-/* The header's own checksum is the caller's to verify. */
+/* The caller has to verify the checksum of the header. */
 static void replay_log_chunk_load(const uint8_t *p, ReplayLogChunk *c)
 {
     c->kind = lduw_le_p(p);
@@ -456,7 +476,7 @@ static void replay_log_chunk_load(const uint8_t *p, ReplayLogChunk *c)
 /* --- Description ------------------------------------------------------- */
 
 struct ReplayLogDescription {
-    GPtrArray *keys;            /* owned strings, in their order */
+    GPtrArray *keys;            /* owned strings, in the order of the pairs */
     GHashTable *values;         /* key (owned by @keys) to owned value */
 };
 
@@ -478,7 +498,10 @@ void replay_log_description_free(ReplayLogDescription *d)
     }
 }
 
-/* @key, @value: owned.  Returns: false if @d has that key, or is full. */
+/*
+ * @key, @value: owned
+ * Returns: false if @d already has this key or is full, or the key is empty.
+ */
 static bool replay_log_description_take(ReplayLogDescription *d, char *key,
                                         char *value)
 {
@@ -500,7 +523,7 @@ void replay_log_description_add(ReplayLogDescription *d, const char *key,
         replay_log_str_clean(key, REPLAY_LOG_DESC_STR_MAX),
         replay_log_str_clean(value, REPLAY_LOG_DESC_STR_MAX));
 
-    assert(added);              /* the caller chooses its keys */
+    assert(added);              /* the caller chooses the keys */
 }
 
 const char *replay_log_description_get(const ReplayLogDescription *d,
@@ -554,7 +577,7 @@ static void replay_log_description_save(GByteArray *out,
     }
 }
 
-/* Returns: NULL; else what is wrong. */
+/* Returns: NULL if the description is valid, else what is wrong with it. */
 static const char *replay_log_description_load(ReplayLogInput *in,
                                                ReplayLogDescription *d)
 {
@@ -582,8 +605,9 @@ static const char *replay_log_description_load(ReplayLogInput *in,
 /* --- Events ------------------------------------------------------------ */
 
 /*
- * What encoding and decoding count.  The numbers run through the recording
- * and stand in each chunk's header; @prev starts with zeros in each chunk.
+ * The counts that encoding and decoding keep.  The first three go on from chunk
+ * to chunk, and each chunk's header has them.  @prev has the previous value of
+ * each field, and is zero at the beginning of each chunk.
  */
 typedef struct ReplayLogState {
     uint64_t icount;
@@ -592,7 +616,10 @@ typedef struct ReplayLogState {
     uint64_t prev[REPLAY_LOG_KINDS][REPLAY_LOG_NUMS_MAX];
 } ReplayLogState;
 
-/* @p: has room.  Returns: the end of what it wrote. */
+/*
+ * @p: where to write the event; the caller provides enough room
+ * Returns: the end of the written bytes.
+ */
 static inline uint8_t *replay_log_event_save(ReplayLogState *s, uint8_t *p,
                                              uint8_t kind,
                                              const uint64_t *num,
@@ -634,9 +661,12 @@ static inline uint8_t *replay_log_event_save(ReplayLogState *s, uint8_t *p,
 }
 
 /*
- * What no deflation makes smaller (encrypted or compressed packets) hides what
- * could be: the events between them.  In a chunk where these are deflated alone
- * the bytes of such an event stand apart.
+ * Deflation does not make encrypted or compressed packets smaller, and next to
+ * them it does not find what the events between them have in common.  So the
+ * writer can store the packets of a chunk apart: it deflates the other bytes
+ * alone, and appends the packets as they are.
+ *
+ * Returns: whether such a chunk stores the bytes of this event apart.
  */
 static inline bool replay_log_stands_apart(uint8_t kind, size_t len_bytes)
 {
@@ -646,8 +676,8 @@ static inline bool replay_log_stands_apart(uint8_t kind, size_t len_bytes)
 
 /*
  * Fills in the kind, the numbers and the data of @ev.
- * @packets: what stands apart from @in; NULLs if nothing does
- * Returns: NULL; else what is wrong.
+ * @packets: the packets that are stored apart; NULL pointers if none are
+ * Returns: NULL if the event is valid, else what is wrong with it.
  */
 static inline const char *replay_log_event_load(ReplayLogState *s,
                                                 ReplayLogInput *in,
@@ -707,7 +737,7 @@ static inline const char *replay_log_event_load(ReplayLogState *s,
     return NULL;
 }
 
-/* Counts an event.  Returns: false if the instruction count overflows. */
+/* Returns: false if the event makes the instruction count overflow. */
 static inline bool replay_log_state_count(ReplayLogState *s, uint8_t kind,
                                           const uint64_t *num)
 {
@@ -726,7 +756,7 @@ static inline bool replay_log_state_count(ReplayLogState *s, uint8_t kind,
 /*
  * Decodes an event and counts it.
  *
- * Returns: NULL; else what is wrong with the event.
+ * Returns: NULL if the event is valid, else what is wrong with it.
  */
 static inline const char *replay_log_state_load(ReplayLogState *s,
                                                 ReplayLogInput *in,
@@ -754,7 +784,7 @@ static void replay_log_state_restart(ReplayLogState *s, const ReplayLogChunk *c)
 
 /* --- End --------------------------------------------------------------- */
 
-/* An events chunk in the index. */
+/* Where the index finds a chunk of events. */
 typedef struct ReplayLogIndexEntry {
     uint32_t seq;
     uint64_t file_offset;
@@ -768,7 +798,7 @@ typedef struct ReplayLogAdapter {
     uint64_t bytes;
 } ReplayLogAdapter;
 
-/* What an end chunk holds. */
+/* The contents of an end chunk. */
 typedef struct ReplayLogEnd {
     uint64_t icount;
     uint64_t events;
@@ -779,7 +809,10 @@ typedef struct ReplayLogEnd {
     ReplayLogIndexEntry index[REPLAY_LOG_INDEX_MAX];
 } ReplayLogEnd;
 
-/* @index_base: added to the file offsets of the index. */
+/*
+ * @index_base: what to add to the file offsets in the index
+ * @own_offset: where the end chunk is in the file
+ */
 static void replay_log_end_save(GByteArray *out, const ReplayLogEnd *e,
                                 uint64_t index_base, uint64_t own_offset)
 {
@@ -825,13 +858,14 @@ static void replay_log_end_save(GByteArray *out, const ReplayLogEnd *e,
 }
 
 /*
- * Verifies a whole end chunk, and looks up in its index the last entry whose
- * number is @seq or less.  Nothing is allocated for what the chunk claims.
+ * Verifies a whole end chunk, and looks up the last entry of its index whose
+ * chunk has the number @seq or less.  How much memory this takes does not
+ * depend on the numbers in the chunk.
  *
- * @c: its header
- * @offset: its place in the file
- * @found: seq is 0 if there is no such entry
- * Returns: NULL; else what is wrong.
+ * @c: the header of the end chunk
+ * @offset: where the end chunk is in the file
+ * @found: the entry; its seq is 0 if the index has no such entry
+ * Returns: NULL if the chunk is valid, else what is wrong with it.
  */
 static const char *replay_log_end_load(ReplayLogInput *in,
                                        const ReplayLogChunk *c,
@@ -923,11 +957,17 @@ static const char *replay_log_end_load(ReplayLogInput *in,
 #ifdef _WIN32
 #define REPLAY_LOG_O_FLAGS O_BINARY
 #else
-/* Not to hang on a FIFO, nor to get a terminal: it is refused later. */
+/*
+ * open() must not hang on a FIFO, nor make a terminal the controlling one.
+ * replay_log_regular() refuses both afterwards.
+ */
 #define REPLAY_LOG_O_FLAGS (O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 #endif
 
-/* Whether @fd is a regular file; @bytes: its size. */
+/*
+ * @bytes: set to the size of the file
+ * Returns: whether @fd is a regular file.
+ */
 static bool replay_log_regular(const char *path, int fd, uint64_t *bytes,
                                Error **errp)
 {
@@ -959,7 +999,10 @@ static bool replay_log_regular(const char *path, int fd, uint64_t *bytes,
     return true;
 }
 
-/* Returns: how many bytes there were, up to @len; or -errno. */
+/*
+ * Returns: how many bytes were read, fewer than @len at the end of the file; or
+ * -errno.
+ */
 static ssize_t replay_log_read_at(int fd, void *buf, size_t len,
                                   uint64_t offset)
 {
@@ -983,7 +1026,7 @@ static ssize_t replay_log_read_at(int fd, void *buf, size_t len,
     return done;
 }
 
-/* Returns: 0, or errno; then any part of it may be in the file. */
+/* Returns: 0, or errno; the file may then have a part of the bytes. */
 static int replay_log_write_all(int fd, const uint8_t *p, size_t len)
 {
     size_t done = 0;
@@ -1006,7 +1049,7 @@ static int replay_log_write_all(int fd, const uint8_t *p, size_t len)
  * It does not need the writer.
  */
 
-/* A buffer that grows with what it is to hold, never beyond a chunk. */
+/* A buffer that grows with its content, but not beyond a chunk's limit. */
 typedef struct ReplayLogBuffer {
     uint8_t *data;
     size_t size_bytes;
@@ -1019,29 +1062,29 @@ struct ReplayLogReader {
     ReplayLogDescription *desc;
     uint64_t events_offset;     /* of the chunk behind the description */
 
-    /* the chunk whose events are being read */
+    /* the current chunk of events */
     bool has_chunk;
     ReplayLogChunk chunk;
     uint64_t chunk_offset;
-    ReplayLogInput in;          /* what is left of its events */
-    ReplayLogInput packets;     /* what is left of those apart; or NULLs */
-    ReplayLogState state;       /* before the first of these */
+    ReplayLogInput in;          /* the remaining events */
+    ReplayLogInput packets;     /* the remaining packets apart, or NULLs */
+    ReplayLogState state;       /* before the first remaining event */
 
-    /* the chunk behind it */
+    /* the chunk after the current one */
     uint32_t next_seq;
     uint64_t next_offset;
 
-    ReplayLogStatus status;     /* anything but OK is final */
-    Error *error;               /* owned, why */
+    ReplayLogStatus status;     /* any status but REPLAY_LOG_OK is final */
+    Error *error;               /* owned: the reason for the status */
 
     ReplayLogBuffer stored;     /* a payload as it is in the file */
-    ReplayLogBuffer raw;        /* and inflated */
-    z_stream *z;                /* NULL: nothing was inflated yet */
+    ReplayLogBuffer raw;        /* the inflated payload */
+    z_stream *z;                /* NULL until the first inflation */
 };
 
 static void replay_log_buffer_need(ReplayLogBuffer *b, size_t bytes)
 {
-    assert(bytes <= REPLAY_LOG_CHUNK_MAX_BYTES);        /* checked before */
+    assert(bytes <= REPLAY_LOG_CHUNK_MAX_BYTES);  /* replay_log_peek() */
     if (!b->data || b->size_bytes < bytes) {
         g_free(b->data);
         b->data = g_malloc(MAX(bytes, 1));
@@ -1097,7 +1140,7 @@ static ReplayLogStatus replay_log_unread(const ReplayLogReader *r,
     return REPLAY_LOG_IO_ERROR;
 }
 
-/* The file ends where there should be more. */
+/* The file ends before the end chunk. */
 static ReplayLogStatus replay_log_cut(const ReplayLogReader *r, uint32_t seq,
                                       uint64_t offset, Error **errp)
 {
@@ -1113,14 +1156,14 @@ static bool replay_log_reaches(const ReplayLogReader *r, uint64_t offset,
 {
     struct stat st;
 
-    /* Not kept from the opening: a recorder may be at work. */
+    /* The size is not cached, because QEMU may still be recording. */
     return fstat(r->fd, &st) == 0 && offset <= st.st_size &&
            bytes <= st.st_size - offset;
 }
 
 /*
  * Reads and verifies the header of the chunk at @offset, whose number must be
- * @seq, and that the file has all of its payload.
+ * @seq, and verifies that the file has the whole payload.
  */
 static ReplayLogStatus replay_log_peek(const ReplayLogReader *r,
                                        uint32_t seq, uint64_t offset,
@@ -1193,8 +1236,11 @@ static ReplayLogStatus replay_log_peek(const ReplayLogReader *r,
 }
 
 /*
- * @r->raw, and @r->packets in @r->stored if they stand apart, become exactly
- * @c->raw_bytes, from all of @r->stored.
+ * Inflates @r->stored to @r->raw, and sets @r->packets to the packets at the
+ * end of @r->stored, if the chunk stores them apart.  Both together must have
+ * exactly @c->raw_bytes, and must use all of @r->stored.
+ *
+ * Returns: NULL if they do, else what is wrong with the chunk.
  */
 static const char *replay_log_chunk_inflate(ReplayLogReader *r,
                                             const ReplayLogChunk *c)
@@ -1231,9 +1277,9 @@ static const char *replay_log_chunk_inflate(ReplayLogReader *r,
 }
 
 /*
- * Reads the payload of a chunk that was peeked at, verifies and inflates it.
- * @in: where to find it, without what is in @r->packets; both are borrowed
- *      until the next payload is read
+ * Reads, verifies and inflates the payload of a chunk after replay_log_peek().
+ * @in: set to the payload without the packets that are stored apart, which are
+ *      in @r->packets; both are borrowed until the next payload is read
  */
 static ReplayLogStatus replay_log_payload(ReplayLogReader *r,
                                           const ReplayLogChunk *c,
@@ -1272,7 +1318,7 @@ static ReplayLogStatus replay_log_payload(ReplayLogReader *r,
     return REPLAY_LOG_OK;
 }
 
-/* Begins with the events of a chunk. */
+/* Moves the reader to the first event of a chunk, whose payload was read. */
 static void replay_log_reader_enter(ReplayLogReader *r,
                                     const ReplayLogChunk *c, uint64_t offset,
                                     ReplayLogInput in)
@@ -1286,7 +1332,7 @@ static void replay_log_reader_enter(ReplayLogReader *r,
     replay_log_state_restart(&r->state, c);
 }
 
-/* Stands before a chunk, which may be of any kind, or not be there. */
+/* Moves the reader before a chunk of any kind, which need not exist. */
 static void replay_log_reader_approach(ReplayLogReader *r,
                                        const ReplayLogChunk *c,
                                        uint64_t offset)
@@ -1299,7 +1345,7 @@ static void replay_log_reader_approach(ReplayLogReader *r,
     replay_log_state_restart(&r->state, c);
 }
 
-/* Stands before all that follows the description. */
+/* Moves the reader to the end of the description. */
 static void replay_log_reader_rewind(ReplayLogReader *r)
 {
     ReplayLogChunk first = { .seq = 1 };
@@ -1307,7 +1353,7 @@ static void replay_log_reader_rewind(ReplayLogReader *r)
     replay_log_reader_approach(r, &first, r->events_offset);
 }
 
-/* Makes a result final, adding to its reason how far one got. */
+/* Makes a status final, and adds to its reason how far the reader came. */
 static void replay_log_reader_stop(ReplayLogReader *r, ReplayLogStatus status,
                                    Error *err)
 {
@@ -1328,7 +1374,7 @@ static void replay_log_reader_stop(ReplayLogReader *r, ReplayLogStatus status,
 /*
  * Verifies the end chunk, whose header is @c, and that nothing follows it.
  *
- * Returns: REPLAY_LOG_END if all is right; @errp is set in any case.
+ * Returns: REPLAY_LOG_END if so, else why not.  Sets @errp in any case.
  */
 static ReplayLogStatus replay_log_end(ReplayLogReader *r,
                                       const ReplayLogChunk *c,
@@ -1357,7 +1403,7 @@ static ReplayLogStatus replay_log_end(ReplayLogReader *r,
     return REPLAY_LOG_END;
 }
 
-/* Goes to the next chunk with events, past those that may be skipped. */
+/* Moves the reader to the next chunk of events, and skips optional chunks. */
 static ReplayLogStatus replay_log_next(ReplayLogReader *r, Error **errp)
 {
     if (r->packets.p != r->packets.end) {
@@ -1450,7 +1496,7 @@ static bool replay_log_reader_describe(ReplayLogReader *r, Error **errp)
     return true;
 }
 
-/* @fd: owned, whether it succeeds or not */
+/* @fd: owned, also when this fails */
 static ReplayLogReader *replay_log_reader_new(const char *path, int fd,
                                               Error **errp)
 {
@@ -1524,7 +1570,7 @@ replay_log_reader_description(const ReplayLogReader *r)
     return r->desc;
 }
 
-/* An event that is in a chunk, but not as an event should be. */
+/* Reports an event that is not valid. */
 static ReplayLogStatus replay_log_bad_event(const ReplayLogReader *r,
                                             const ReplayLogEvent *ev,
                                             const char *why, Error **errp)
@@ -1574,7 +1620,7 @@ ReplayLogStatus replay_log_read_event(ReplayLogReader *r, ReplayLogEvent *ev,
     return status;
 }
 
-/* What is left of the events of the chunk, bytes of its raw payload. */
+/* Returns: how many bytes of the raw payload remain to be decoded. */
 static size_t replay_log_reader_left(const ReplayLogReader *r)
 {
     return (r->in.end - r->in.p) + (r->packets.end - r->packets.p);
@@ -1593,11 +1639,13 @@ ReplayLogPos replay_log_reader_pos(const ReplayLogReader *r)
 }
 
 /*
- * Asks the end chunk, if there is one, for a chunk at or before number @seq.
- * What it says is a hint: where it sends one, a header must agree.  So it
- * leads past damage, too; and in a file that was made to deceive to events
- * that one would not come by in reading, which are as well-formed as those.
- * Destroys the buffers.
+ * Looks up the last chunk with number @seq or less in the index of the end
+ * chunk, if the recording has one.  The index is only a hint: the header of the
+ * chunk that it points at must agree with it.  So a seek can pass over damaged
+ * chunks.  A hostile index can point at events that sequential reading never
+ * reaches; these are checked like any others.
+ *
+ * This overwrites the buffers of the reader.
  */
 static void replay_log_index_find(ReplayLogReader *r, uint32_t seq,
                                   ReplayLogIndexEntry *found)
@@ -1621,7 +1669,7 @@ static void replay_log_index_find(ReplayLogReader *r, uint32_t seq,
         replay_log_read_at(r->fd, hdr, sizeof(hdr), offset) != sizeof(hdr)) {
         return;
     }
-    /* Its number is not known yet: it is whatever it says. */
+    /* The number of the end chunk is not known: accept any. */
     if (replay_log_peek(r, ldl_le_p(hdr + 4), offset, &c, NULL) !=
         REPLAY_LOG_OK ||
         c.kind != REPLAY_LOG_CHUNK_END ||
@@ -1637,10 +1685,10 @@ static void replay_log_index_find(ReplayLogReader *r, uint32_t seq,
 }
 
 /*
- * Stands behind the first @skip bytes of the events of a chunk.
+ * Moves the reader past the first @skip bytes of the events of a chunk.
  *
- * Returns: true; false if that is not where an event ends, and then with
- * @errp set if the chunk is not as it must be.
+ * Returns: true; false if no event ends there, or if the chunk is not valid.
+ * Only the latter sets @errp.
  */
 static bool replay_log_reader_enter_at(ReplayLogReader *r,
                                        const ReplayLogChunk *c,
@@ -1671,17 +1719,20 @@ static bool replay_log_reader_enter_at(ReplayLogReader *r,
     return replay_log_reader_left(r) == left;
 }
 
-/* What a walk from chunk header to chunk header found. */
+/* The result of replay_log_walk(). */
 typedef struct ReplayLogWalk {
     uint32_t seq;               /* number of the chunk where the walk ended */
     uint64_t offset;            /* of this chunk */
     ReplayLogChunk chunk;       /* its header, valid without an @error */
     Error *error;               /* owned: why its header is not valid */
-    ReplayLogChunk before;      /* the last events chunk on the way, if any */
+    ReplayLogChunk before;      /* the last events chunk on the way, or 0s */
     uint64_t before_offset;
 } ReplayLogWalk;
 
-/* Walks from chunk @start to chunk @seq, or to a header that is not valid. */
+/*
+ * Walks from header to header, from chunk @start to chunk @seq or to the first
+ * header that is not valid.
+ */
 static void replay_log_walk(const ReplayLogReader *r, ReplayLogWalk *walk,
                             const ReplayLogIndexEntry *start, uint32_t seq)
 {
@@ -1741,7 +1792,7 @@ static bool replay_log_reader_go_walked(ReplayLogReader *r,
                                       walk->before.raw_bytes, &walk->error);
 }
 
-/* As replay_log_reader_seek(), but leaves @r anywhere when it fails. */
+/* Like replay_log_reader_seek(), but a failure leaves @r at any place. */
 static bool replay_log_reader_go(ReplayLogReader *r, const ReplayLogPos *pos,
                                  Error **errp)
 {
@@ -1818,7 +1869,7 @@ ReplayLogInfo replay_log_reader_info(ReplayLogReader *r)
         info.complete = c.kind == REPLAY_LOG_CHUNK_END;
     }
     if (offset != info.file_bytes) {
-        info.complete = false;          /* something follows the end */
+        info.complete = false;          /* more data follows the end */
     }
     return info;
 }
@@ -1829,27 +1880,36 @@ ReplayLogInfo replay_log_reader_info(ReplayLogReader *r)
  * It needs the reader only to say what an existing file contains.
  */
 
-/* A buffer that is not yet full takes one more event of any size. */
+/*
+ * The writer closes a chunk that holds REPLAY_LOG_CHUNK_BYTES.  So the buffer
+ * has room for one byte less than this and one more event of any size.
+ */
 #define REPLAY_LOG_BUF_BYTES \
     (REPLAY_LOG_CHUNK_BYTES + REPLAY_LOG_EVENT_HDR_BYTES + \
      REPLAY_LOG_DATA_MAX_BYTES)
 QEMU_BUILD_BUG_ON(REPLAY_LOG_BUF_BYTES > REPLAY_LOG_CHUNK_MAX_BYTES);
 
-/* Deflation that saves less than 1/32 is not worth its inflation. */
+/* Deflate a chunk only if that saves 1/32 of it: inflation takes time, too. */
 #define REPLAY_LOG_DEFLATE_GAIN     32
 /*
- * Packets of so many bytes stand apart from so much else, of which there is
- * at least 1/64, to save 1/256.
+ * The packets of a chunk of REPLAY_LOG_CHUNK_BYTES that are large enough to be
+ * stored apart; the last one may end beyond.
  */
 #define REPLAY_LOG_APART_MAX \
     (REPLAY_LOG_CHUNK_BYTES / REPLAY_LOG_APART_MIN_BYTES + 1)
+/* Store packets apart only if the other bytes are 1/64 of the chunk or more. */
 #define REPLAY_LOG_APART_REST       64
+/* Store packets apart only if that saves at least 1/256 of the chunk. */
 #define REPLAY_LOG_APART_GAIN       256
-/* After a chunk that did not shrink, at most so many are not even tried... */
+/*
+ * After a large chunk that did not shrink, the writer does not try to deflate
+ * the next large chunks: 1 of them, after another such chunk 2, then 4 and so
+ * on, up to REPLAY_LOG_DEFLATE_SKIP_MAX.
+ */
 #define REPLAY_LOG_DEFLATE_SKIP_MAX 32
-/* ...of those that are at least so large. */
+/* A chunk of at least this size is large. */
 #define REPLAY_LOG_DEFLATE_SKIP_BYTES (REPLAY_LOG_CHUNK_BYTES / 2)
-/* From the middle of these comes a sample, to be deflated first. */
+/* The writer deflates a sample from the middle of a large chunk first. */
 #define REPLAY_LOG_DEFLATE_SAMPLE_BYTES 4096
 QEMU_BUILD_BUG_ON(REPLAY_LOG_DEFLATE_SAMPLE_BYTES >
                   REPLAY_LOG_DEFLATE_SKIP_BYTES);
@@ -1864,56 +1924,57 @@ struct ReplayLogWriter {
     int fd;
     QemuUUID uuid;
 
-    /* the chunk that is being filled */
-    uint8_t *buf;               /* headroom for its header, then events */
+    /* the current chunk */
+    uint8_t *buf;               /* headroom for the header, then the events */
     size_t len_bytes;           /* of the events */
     struct {
-        uint32_t offset_bytes;  /* in the events */
+        uint32_t offset_bytes;  /* from the first event */
         uint32_t len_bytes;
-    } apart[REPLAY_LOG_APART_MAX];      /* packets that could stand apart */
+    } apart[REPLAY_LOG_APART_MAX];      /* packets that can be stored apart */
     unsigned n_apart;
     size_t apart_bytes;
-    ReplayLogChunk chunk;       /* its number, and the counts at its start */
-    ReplayLogState state;       /* at its end */
+    ReplayLogChunk chunk;       /* its number, and the counts before it */
+    ReplayLogState state;       /* after the last event */
 
     /* deflation */
-    z_stream *z;                /* NULL: chunks are stored as they are */
+    z_stream *z;                /* NULL: the writer does not deflate */
     uint8_t *zbuf;              /* headroom for the header, then a payload */
-    uint8_t *rest;              /* events without these packets */
-    unsigned z_skip;            /* chunks that are not tried */
-    unsigned z_skip_next;       /* how many to skip after the next failure */
+    uint8_t *rest;              /* the events without the packets apart */
+    unsigned z_skip;            /* how many large chunks not to deflate */
+    unsigned z_skip_next;       /* @z_skip after the next failure */
 
     /*
-     * The chunk that the thread is writing.  While @busy, that has it; else the
-     * caller, as everything else here.
+     * The chunk that the writer's thread writes.  While @busy is true, the
+     * thread has @chunk, @len_bytes, @header and @error, and the caller changes
+     * none of them.  Otherwise the caller has them, like all other members.
      */
     struct {
         bool has_thread;
         QemuThread thread;
-        QemuMutex lock;         /* of busy and quit */
-        QemuCond changed;       /* one of these */
+        QemuMutex lock;         /* protects busy and quit */
+        QemuCond changed;       /* busy or quit has changed */
         bool busy;
         bool quit;
         uint8_t *chunk;         /* a buffer like @buf, owned */
-        size_t len_bytes;       /* 0: what became of it is known */
+        size_t len_bytes;       /* 0: the writer knows the result */
         ReplayLogChunk header;
         int error;              /* errno, or 0 */
     } job;
 
     /* the file */
-    uint64_t file_bytes;        /* of whole chunks (and the header) in it */
-    uint64_t described_bytes;   /* of header and description; 0: not yet */
-    uint64_t chunk_bytes;       /* of events chunks, pending ones included */
+    uint64_t file_bytes;        /* the header and whole chunks in the file */
+    uint64_t described_bytes;   /* header and description; 0: not written */
+    uint64_t chunk_bytes;       /* chunks of events, also those in @pending */
     GQueue pending;             /* ReplayLogPending *, owned */
     size_t pending_bytes;
-    int error;                  /* errno of the last write; 0 if it is good */
-    bool dropped;               /* an event was: the recording has ended */
+    int error;                  /* errno of the last write, or 0 */
+    bool dropped;               /* an event is lost: the recording has ended */
 
     /* totals */
-    uint64_t raw_bytes;         /* of events in finished chunks */
+    uint64_t raw_bytes;         /* of the events in finished chunks */
     uint64_t packet_bytes;
-    unsigned index_step;        /* one of so many events chunks is indexed */
-    unsigned index_skip;        /* how many are left until the next */
+    unsigned index_step;        /* the index has each index_step-th chunk */
+    unsigned index_skip;        /* how many chunks the index still leaves out */
     ReplayLogEnd end;
 };
 
@@ -1941,7 +2002,10 @@ static void *replay_log_job_thread(void *opaque)
     return NULL;
 }
 
-/* Has @*chunk written; the caller gets another buffer for it. */
+/*
+ * Hands the buffer @*chunk to the thread to be written, and replaces it by an
+ * unused buffer.
+ */
 static void replay_log_job_start(ReplayLogWriter *w, uint8_t **chunk,
                                  const ReplayLogChunk *header)
 {
@@ -1965,7 +2029,7 @@ static void replay_log_job_start(ReplayLogWriter *w, uint8_t **chunk,
     }
 }
 
-/* Waits until the thread has nothing to do. */
+/* Waits until the thread has written its chunk, if it has one. */
 static void replay_log_job_idle(ReplayLogWriter *w)
 {
     if (w->job.has_thread) {
@@ -2016,7 +2080,7 @@ static void replay_log_writer_free(ReplayLogWriter *w)
     g_free(w);
 }
 
-/* Refuses a file that has content, saying what that is. */
+/* Sets @errp for a file that is not empty: what it contains, and a remedy. */
 static void replay_log_existing(const char *path, int fd, uint64_t bytes,
                                 Error **errp)
 {
@@ -2062,12 +2126,12 @@ ReplayLogWriter *replay_log_writer_open(const char *path, unsigned flags,
         goto fail;
     }
 #ifndef _WIN32
-    /* A file system without locks is no reason not to record. */
+    /* Record even if the file system has no locks. */
     if (flock(w->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
         error_setg(errp, "another process is recording to '%s'", path);
         goto fail;
     }
-    /* It may have grown until it was locked. */
+    /* Another recorder may have written to the file before it was locked. */
     if (!replay_log_regular(path, w->fd, &bytes, errp)) {
         goto fail;
     }
@@ -2091,7 +2155,7 @@ ReplayLogWriter *replay_log_writer_open(const char *path, unsigned flags,
     w->buf = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
     qemu_uuid_generate(&w->uuid);
     w->chunk.kind = REPLAY_LOG_CHUNK_EVENTS;
-    w->chunk.seq = 1;                   /* the description is 0 */
+    w->chunk.seq = 1;                   /* the description is chunk 0 */
     w->chunk.tag = replay_log_tag(&w->uuid);
     w->z_skip_next = 1;
     w->index_step = 1;
@@ -2108,8 +2172,8 @@ const QemuUUID *replay_log_writer_uuid(const ReplayLogWriter *w)
 }
 
 /*
- * Counts what was written, or makes the file as it was.
- * Returns: true; false with @w->error set.
+ * Counts @len written bytes, or undoes a write that failed with @error.
+ * Returns: true; false with @w->error set if the write failed.
  */
 static bool replay_log_file_appended(ReplayLogWriter *w, size_t len, int error)
 {
@@ -2119,8 +2183,9 @@ static bool replay_log_file_appended(ReplayLogWriter *w, size_t len, int error)
         return true;
     }
     /*
-     * Should this fail too, the torn chunk stays until the retry writes over
-     * it; a reader takes it for a cut.
+     * If ftruncate() fails, too, an incomplete chunk stays in the file until
+     * the retry overwrites it.  Until then a reader reports that the recording
+     * is cut.
      */
     if (ftruncate(w->fd, w->file_bytes) < 0 ||
         lseek(w->fd, w->file_bytes, SEEK_SET) < 0) {
@@ -2129,7 +2194,7 @@ static bool replay_log_file_appended(ReplayLogWriter *w, size_t len, int error)
     return false;
 }
 
-/* Returns: true; false with @w->error set, and the file as it was. */
+/* Returns: true; false with @w->error set if the write failed. */
 static bool replay_log_file_append(ReplayLogWriter *w, const uint8_t *p,
                                    size_t len)
 {
@@ -2146,7 +2211,7 @@ bool replay_log_writer_describe(ReplayLogWriter *w,
         .tag = w->chunk.tag,
     };
 
-    assert(!w->described_bytes);        /* once, says the header */
+    assert(!w->described_bytes);        /* callers describe only once */
     g_byte_array_set_size(out, REPLAY_LOG_HEADER_BYTES +
                           REPLAY_LOG_CHUNK_HDR_BYTES);
     replay_log_description_save(out, d);
@@ -2175,7 +2240,7 @@ bool replay_log_writer_describe(ReplayLogWriter *w,
     return true;
 }
 
-/* Lets a chunk wait behind others. */
+/* Appends a copy of a chunk to the list of chunks that wait. */
 static void replay_log_pending_add(ReplayLogWriter *w, const uint8_t *chunk,
                                    size_t len)
 {
@@ -2188,9 +2253,10 @@ static void replay_log_pending_add(ReplayLogWriter *w, const uint8_t *chunk,
 }
 
 /*
- * Waits for the chunk that is being written, and then writes those that wait.
- * No chunk is given to the thread while others wait: this one is before them.
- * Returns: true; false with @w->error set.
+ * Waits until the thread has written its chunk, and then writes the chunks in
+ * @w->pending.  The order is right, because the thread gets no chunk while
+ * others wait.
+ * Returns: true; false with @w->error set if a write failed.
  */
 static bool replay_log_file_drain(ReplayLogWriter *w)
 {
@@ -2216,7 +2282,10 @@ static bool replay_log_file_drain(ReplayLogWriter *w)
     return true;
 }
 
-/* Has a whole chunk written, or lets it wait behind others. */
+/*
+ * Hands a finished chunk to the thread, or appends it to @w->pending while
+ * nothing can be written.
+ */
 static void replay_log_chunk_put(ReplayLogWriter *w, uint8_t **chunk)
 {
     if (w->described_bytes && !w->error && replay_log_file_drain(w)) {
@@ -2229,8 +2298,8 @@ static void replay_log_chunk_put(ReplayLogWriter *w, uint8_t **chunk)
 }
 
 /*
- * @data, @len: what is deflated, to @w->zbuf
- * Returns: how many bytes it became; 0 if that is not less than @room.
+ * Deflates the @len bytes at @data to the payload in @w->zbuf.
+ * Returns: the size of the result; 0 if it is not smaller than @room.
  */
 static size_t replay_log_deflate(ReplayLogWriter *w, const uint8_t *data,
                                  size_t len, size_t room)
@@ -2246,7 +2315,11 @@ static size_t replay_log_deflate(ReplayLogWriter *w, const uint8_t *data,
            ? room - z->avail_out : 0;
 }
 
-/* To find out that a whole chunk does not shrink takes milliseconds. */
+/*
+ * Deflating a whole chunk takes milliseconds, even if it does not shrink.
+ *
+ * Returns: whether a sample of the chunk shrinks.
+ */
 static bool replay_log_sample_deflates(ReplayLogWriter *w)
 {
     size_t bytes = REPLAY_LOG_DEFLATE_SAMPLE_BYTES;
@@ -2256,7 +2329,10 @@ static bool replay_log_sample_deflates(ReplayLogWriter *w)
                               bytes - bytes / REPLAY_LOG_DEFLATE_GAIN) != 0;
 }
 
-/* Returns: the bytes at @w->zbuf's payload; 0 if the gain is too small. */
+/*
+ * Deflates the whole chunk to the payload in @w->zbuf.
+ * Returns: the size of the payload; 0 if deflation does not save enough.
+ */
 static size_t replay_log_chunk_deflate(ReplayLogWriter *w)
 {
     const uint8_t *raw = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
@@ -2274,14 +2350,18 @@ static size_t replay_log_chunk_deflate(ReplayLogWriter *w)
     if (deflated) {
         w->z_skip_next = 1;
     } else if (!is_small) {
-        /* A small one says nothing about the next, and costs little. */
+        /* A small chunk is cheap to try, and tells nothing about the next. */
         w->z_skip = w->z_skip_next;
         w->z_skip_next = MIN(w->z_skip_next * 2, REPLAY_LOG_DEFLATE_SKIP_MAX);
     }
     return deflated;
 }
 
-/* The same, with packets apart; so little is deflated that it costs little. */
+/*
+ * Like replay_log_chunk_deflate(), but stores the packets apart, if they are at
+ * least half of the chunk.  This skips no chunk and takes no sample, because it
+ * deflates only the other half.
+ */
 static size_t replay_log_chunk_deflate_apart(ReplayLogWriter *w)
 {
     const uint8_t *raw = w->buf + REPLAY_LOG_CHUNK_HDR_BYTES;
@@ -2314,7 +2394,10 @@ static size_t replay_log_chunk_deflate_apart(ReplayLogWriter *w)
     return n;
 }
 
-/* Takes the chunk that is being closed into the index. */
+/*
+ * Adds the finished chunk to the index.  A full index drops every second entry,
+ * and from then on leaves out every second chunk of those that it took before.
+ */
 static void replay_log_index_add(ReplayLogWriter *w)
 {
     ReplayLogEnd *e = &w->end;
@@ -2379,14 +2462,17 @@ static void replay_log_chunk_close(ReplayLogWriter *w)
     replay_log_state_restart(&w->state, c);
 }
 
-/* The totals of adapter @id, or NULL if it is beyond their bound. */
+/*
+ * Returns: the totals of adapter @id, or NULL if @id is not below
+ * REPLAY_LOG_ADAPTERS_MAX.
+ */
 static ReplayLogAdapter *replay_log_adapter(ReplayLogWriter *w, uint64_t id)
 {
     if (unlikely(id >= w->end.n_adapters)) {
         if (id >= REPLAY_LOG_ADAPTERS_MAX) {
             return NULL;
         }
-        w->end.n_adapters = id + 1;     /* those between have zeros */
+        w->end.n_adapters = id + 1;     /* new totals are 0 */
     }
     return &w->end.adapter[id];
 }
@@ -2447,7 +2533,7 @@ bool replay_log_writer_flush(ReplayLogWriter *w, Error **errp)
     if (!w->described_bytes) {
         return true;
     }
-    w->error = 0;               /* this is the retry */
+    w->error = 0;               /* flushing retries a failed write */
     replay_log_chunk_close(w);
     if (w->error || !replay_log_file_drain(w)) {
         replay_log_write_error(w, errp);
