@@ -329,13 +329,14 @@ static void replay_log_foreign(const char *name, const uint8_t *p, size_t len,
     uint32_t old_version = len >= 4 ? ldl_be_p(p) : 0;
 
     if (!len) {
-        error_setg(&err, "'%s' is empty, not a recording", name);
+        error_setg(&err, "'%s' is empty: it is not a recording", name);
     } else if (len >= REPLAY_LOG_OLD_HEADER_BYTES &&
                buffer_is_zero(p, REPLAY_LOG_OLD_HEADER_BYTES)) {
-        error_setg(&err, "'%s' begins with zeros: not a recording, unless one "
-                   "of QEMU's first format (up to version 10.2) whose "
-                   "recorder was killed", name);
-        error_append_hint(&err, "Nothing can replay that. Record it again.\n");
+        error_setg(&err, "'%s' begins with zeros: either it is not a "
+                   "recording, or QEMU was killed while it recorded in its "
+                   "first format (up to version 10.2)", name);
+        error_append_hint(&err, "No QEMU can replay this file. Record it "
+                          "again.\n");
     } else if ((old_version & ~0xff) == REPLAY_LOG_OLD_VERSIONS) {
         const char *qemu = "older than 7.1";
 
@@ -347,15 +348,15 @@ static void replay_log_foreign(const char *name, const uint8_t *p, size_t len,
         error_setg(&err, "'%s' is a recording in QEMU's first format, version "
                    "0x%" PRIx32 ": an unmodified QEMU %s replays it", name,
                    old_version, qemu);
-        error_append_hint(&err, "Best is the very one that recorded it.\n");
+        error_append_hint(&err, "Preferably use the QEMU that recorded it.\n");
     } else if (!memcmp(p, replay_log_magic, MIN(len, 8))) {
         error_setg(&err, "recording '%s' is cut within its header: there is "
                    "nothing to replay", name);
     } else if (len >= 4 && !memcmp(p, replay_log_magic, 4)) {
         error_setg(&err, "recording '%s' is damaged in its first bytes",
                    name);
-        error_append_hint(&err, "A transfer in text mode does that. Copy it "
-                          "again, in binary mode.\n");
+        error_append_hint(&err, "A transfer in text mode causes this. Copy the "
+                          "file again, in binary mode.\n");
     } else {
         error_setg(&err, "'%s' is not a recording", name);
     }
@@ -377,8 +378,8 @@ static bool replay_log_header_load(const char *name, const uint8_t *p,
     version = ldl_le_p(p + 8);
     if (version > REPLAY_LOG_VERSION) {
         error_setg(&err, "recording '%s' has a newer format: version %" PRIu32
-                   ", and this is known up to version %d", name, version,
-                   REPLAY_LOG_VERSION);
+                   ", but this QEMU reads only versions up to %d", name,
+                   version, REPLAY_LOG_VERSION);
         error_append_hint(&err, "Replay it with the QEMU that recorded it.\n");
         error_propagate(errp, err);
         return false;
@@ -399,9 +400,9 @@ static bool replay_log_header_load(const char *name, const uint8_t *p,
         return false;
     }
     if (!version || flags || reserved) {
-        error_setg(&err, "recording '%s' needs what this QEMU does not know: "
-                   "version %" PRIu32 ", flags 0x%" PRIx32 ", reserved 0x%"
-                   PRIx32, name, version, flags, reserved);
+        error_setg(&err, "recording '%s' needs a feature that this QEMU does "
+                   "not have: version %" PRIu32 ", flags 0x%" PRIx32
+                   ", reserved 0x%" PRIx32, name, version, flags, reserved);
         error_append_hint(&err, "Replay it with the QEMU that recorded it.\n");
         error_propagate(errp, err);
         return false;
@@ -590,13 +591,13 @@ static const char *replay_log_description_load(ReplayLogInput *in,
             value = replay_log_str_load(in, REPLAY_LOG_DESC_STR_MAX);
         }
         if (!value) {
-            return "the description has a string that is too long, not whole "
+            return "the description has a string that is too long, incomplete "
                    "or not text";
         }
         if (!replay_log_description_take(d, g_steal_pointer(&key),
                                          g_steal_pointer(&value))) {
-            return "the description has a key twice, an empty one, or too "
-                   "many";
+            return "the description has a duplicate key, an empty key or too "
+                   "many keys";
         }
     }
     return NULL;
@@ -695,11 +696,11 @@ static inline const char *replay_log_event_load(ReplayLogState *s,
     ev->len_bytes = 0;
     field = replay_log_fields[ev->kind];
     if (unlikely(!field)) {
-        return "is not known";
+        return "has an unknown kind";
     }
     for (i = 0; field[i]; i++) {
         if (unlikely(!replay_log_varint_load(in, &v))) {
-            return "has a number that is not whole";
+            return "has an incomplete or invalid number";
         }
         switch (field[i]) {
         case 'u':
@@ -716,7 +717,7 @@ static inline const char *replay_log_event_load(ReplayLogState *s,
             break;
         case 'b':
             if (v > REPLAY_LOG_DATA_MAX_BYTES) {
-                return "has more bytes than the limit";
+                return "has more bytes than the limit allows";
             }
             if (packets->p && replay_log_stands_apart(ev->kind, v)) {
                 from = packets;
@@ -879,11 +880,11 @@ static const char *replay_log_end_load(ReplayLogInput *in,
     if (!replay_log_varint_load(in, &icount) ||
         !replay_log_varint_load(in, &events) ||
         icount != c->icount || events != c->event) {
-        return "the end does not agree with its own header";
+        return "its totals of instructions and events differ from its header";
     }
 
     if (!replay_log_varint_load(in, &n)) {
-        return "the end has bad totals by kind";
+        return "its totals for the kinds of events are invalid";
     }
     for (i = 0, sum = 0; i < n; i++) {
         uint64_t kind, count;
@@ -892,17 +893,17 @@ static const char *replay_log_end_load(ReplayLogInput *in,
             !replay_log_varint_load(in, &count) ||
             kind < least_kind || kind >= REPLAY_LOG_KINDS ||
             count > events - sum) {
-            return "the end has bad totals by kind";
+            return "its totals for the kinds of events are invalid";
         }
         least_kind = kind + 1;
         sum += count;
     }
     if (sum != events) {
-        return "the end has totals by kind that do not add up";
+        return "its totals for the kinds of events do not add up";
     }
 
     if (!replay_log_varint_load(in, &n) || n > REPLAY_LOG_ADAPTERS_MAX) {
-        return "the end has bad totals by adapter";
+        return "its totals for the adapters are invalid";
     }
     for (i = 0, sum = 0; i < n; i++) {
         uint64_t packets, bytes;
@@ -911,13 +912,13 @@ static const char *replay_log_end_load(ReplayLogInput *in,
 
         if (!name || !replay_log_varint_load(in, &packets) ||
             !replay_log_varint_load(in, &bytes) || packets > c->packet - sum) {
-            return "the end has bad totals by adapter";
+            return "its totals for the adapters are invalid";
         }
         sum += packets;
     }
 
     if (!replay_log_varint_load(in, &n) || n > REPLAY_LOG_INDEX_MAX) {
-        return "the end has a bad index";
+        return "its index is invalid";
     }
     for (i = 0; i < n; i++) {
         uint64_t d_seq, d_offset, d_icount, d_packet;
@@ -930,7 +931,7 @@ static const char *replay_log_end_load(ReplayLogInput *in,
             !d_offset || d_offset >= offset - x.file_offset ||
             d_icount > c->icount - x.icount ||
             d_packet > c->packet - x.packet) {
-            return "the end has a bad index";
+            return "its index is invalid";
         }
         x.seq += d_seq;
         x.file_offset += d_offset;
@@ -943,7 +944,7 @@ static const char *replay_log_end_load(ReplayLogInput *in,
 
     if (in->end - in->p != REPLAY_LOG_TRAILER_BYTES ||
         ldq_le_p(in->p) != offset) {
-        return "the end does not finish with its own offset";
+        return "its last field is not its own offset";
     }
     return NULL;
 }
@@ -991,8 +992,8 @@ static bool replay_log_regular(const char *path, int fd, uint64_t *bytes,
             what = "a block device";
 #endif
         }
-        error_setg(errp, "'%s' is %s: a recording is a regular file", path,
-                   what);
+        error_setg(errp, "'%s' is %s: a recording must be a regular file",
+                   path, what);
         return false;
     }
     *bytes = st.st_size;
@@ -1124,8 +1125,8 @@ replay_log_unknown(const ReplayLogReader *r, uint32_t seq, uint64_t offset,
     va_list ap;
 
     va_start(ap, fmt);
-    replay_log_report(r, "needs what is not known here", seq, offset, errp,
-                      fmt, ap);
+    replay_log_report(r, "needs a feature that this QEMU does not have", seq,
+                      offset, errp, fmt, ap);
     va_end(ap);
     error_append_hint(errp, "Replay it with the QEMU that recorded it.\n");
     return REPLAY_LOG_DAMAGED;
@@ -1145,7 +1146,7 @@ static ReplayLogStatus replay_log_cut(const ReplayLogReader *r, uint32_t seq,
                                       uint64_t offset, Error **errp)
 {
     error_setg(errp, "recording '%s' is cut: it has no end, and its chunk %"
-               PRIu32 " at offset %" PRIu64 " is not whole or not there",
+               PRIu32 " at offset %" PRIu64 " is incomplete or missing",
                r->path, seq, offset);
     return REPLAY_LOG_CUT;
 }
@@ -1193,8 +1194,8 @@ static ReplayLogStatus replay_log_peek(const ReplayLogReader *r,
                               PRIx32 ")", c->tag, replay_log_tag(&r->uuid));
     }
     if (c->seq != seq) {
-        return replay_log_bad(r, seq, offset, errp, "it has number %" PRIu32,
-                              c->seq);
+        return replay_log_bad(r, seq, offset, errp, "its header has number %"
+                              PRIu32, c->seq);
     }
     if (c->flags & ~(REPLAY_LOG_CHUNK_OPTIONAL | REPLAY_LOG_CHUNK_DEFLATED |
                      REPLAY_LOG_CHUNK_APART)) {
@@ -1203,31 +1204,33 @@ static ReplayLogStatus replay_log_peek(const ReplayLogReader *r,
     }
     if (c->stored_bytes > REPLAY_LOG_CHUNK_MAX_BYTES ||
         c->raw_bytes > REPLAY_LOG_CHUNK_MAX_BYTES) {
-        return replay_log_bad(r, seq, offset, errp, "it claims %" PRIu32
-                              " bytes, inflated %" PRIu32 ", and the limit is "
-                              "%d", c->stored_bytes, c->raw_bytes,
-                              REPLAY_LOG_CHUNK_MAX_BYTES);
+        return replay_log_bad(r, seq, offset, errp, "its header claims %"
+                              PRIu32 " bytes, and %" PRIu32 " when inflated, "
+                              "but the limit is %d", c->stored_bytes,
+                              c->raw_bytes, REPLAY_LOG_CHUNK_MAX_BYTES);
     }
     if (!(c->flags & REPLAY_LOG_CHUNK_DEFLATED) &&
         c->stored_bytes != c->raw_bytes) {
         return replay_log_bad(r, seq, offset, errp, "it is not deflated, but "
-                              "claims %" PRIu32 " bytes and %" PRIu32,
+                              "its header claims %" PRIu32 " bytes, and %"
+                              PRIu32 " when inflated",
                               c->stored_bytes, c->raw_bytes);
     }
     if ((c->flags & REPLAY_LOG_CHUNK_APART) &&
         (!(c->flags & REPLAY_LOG_CHUNK_DEFLATED) ||
          c->kind != REPLAY_LOG_CHUNK_EVENTS)) {
-        return replay_log_bad(r, seq, offset, errp, "there are no deflated "
-                              "events from which its packets stand apart");
+        return replay_log_bad(r, seq, offset, errp, "it claims to store "
+                              "packets apart, but has no deflated events");
     }
     if (c->kind == REPLAY_LOG_CHUNK_END &&
         (c->flags & REPLAY_LOG_CHUNK_DEFLATED)) {
-        return replay_log_bad(r, seq, offset, errp, "it is the end, and is "
-                              "deflated");
+        return replay_log_bad(r, seq, offset, errp, "it is the end, which "
+                              "must not be deflated");
     }
     if (c->icount > INT64_MAX) {
-        return replay_log_bad(r, seq, offset, errp, "instruction %" PRIu64
-                              " is beyond any count", c->icount);
+        return replay_log_bad(r, seq, offset, errp, "its header has "
+                              "instruction %" PRIu64 ", which is out of range",
+                              c->icount);
     }
     if (!replay_log_reaches(r, offset, sizeof(hdr) + c->stored_bytes)) {
         return replay_log_cut(r, seq, offset, errp);
@@ -1253,7 +1256,7 @@ static const char *replay_log_chunk_inflate(ReplayLogReader *r,
         z = g_new0(z_stream, 1);
         if (inflateInit(z) != Z_OK) {
             g_free(z);
-            return "zlib does not start";
+            return "zlib cannot be initialized";
         }
         r->z = z;
     }
@@ -1271,7 +1274,7 @@ static const char *replay_log_chunk_inflate(ReplayLogReader *r,
     }
     if (ret != Z_STREAM_END || z->avail_in != packets_bytes ||
         z->avail_out != packets_bytes) {
-        return "it does not inflate to what it claims";
+        return "it does not inflate to the length that its header claims";
     }
     return NULL;
 }
@@ -1358,14 +1361,14 @@ static void replay_log_reader_stop(ReplayLogReader *r, ReplayLogStatus status,
                                    Error *err)
 {
     if (status != REPLAY_LOG_END) {
-        error_append_hint(&err, "Up to there it is good: %" PRIu64
+        error_append_hint(&err, "It is good up to there: %" PRIu64
                           " instructions, %" PRIu64 " events, %" PRIu64
                           " packets.\n", r->state.icount, r->state.event,
                           r->state.packet);
     }
     if (status == REPLAY_LOG_CUT) {
-        error_append_hint(&err, "Its recorder was killed, or is still at "
-                          "work.\n");
+        error_append_hint(&err, "Its recorder was killed, or is still "
+                          "running.\n");
     }
     r->status = status;
     r->error = err;
@@ -1396,9 +1399,9 @@ static ReplayLogStatus replay_log_end(ReplayLogReader *r,
     if (replay_log_reaches(r, offset + REPLAY_LOG_CHUNK_HDR_BYTES +
                            c->stored_bytes, 1)) {
         return replay_log_bad(r, c->seq, offset, errp, "it is the end, but "
-                              "more follows");
+                              "more data follows");
     }
-    error_setg(errp, "recording '%s' ends here, at instruction %" PRIu64,
+    error_setg(errp, "recording '%s' ends at instruction %" PRIu64,
                r->path, c->icount);
     return REPLAY_LOG_END;
 }
@@ -1426,7 +1429,7 @@ static ReplayLogStatus replay_log_next(ReplayLogReader *r, Error **errp)
              c.packet != r->state.packet)) {
             return replay_log_bad(r, seq, offset, errp, "it claims to begin at "
                 "instruction %" PRIu64 ", event %" PRIu64 ", packet %" PRIu64
-                ", but what is before it ends at instruction %" PRIu64
+                ", but the chunks before it end at instruction %" PRIu64
                 ", event %" PRIu64 ", packet %" PRIu64, c.icount, c.event,
                 c.packet, r->state.icount, r->state.event, r->state.packet);
         }
@@ -1473,7 +1476,8 @@ static bool replay_log_reader_describe(ReplayLogReader *r, Error **errp)
         status = replay_log_bad(r, 0, offset, &err, "it is not a description");
     }
     if (status == REPLAY_LOG_OK && (c.icount || c.event || c.packet)) {
-        status = replay_log_bad(r, 0, offset, &err, "it does not begin at 0");
+        status = replay_log_bad(r, 0, offset, &err, "its header does not "
+                                "begin at instruction, event and packet 0");
     }
     if (status == REPLAY_LOG_OK) {
         status = replay_log_payload(r, &c, offset, &in, &err);
@@ -1485,8 +1489,8 @@ static bool replay_log_reader_describe(ReplayLogReader *r, Error **errp)
         }
     }
     if (status == REPLAY_LOG_CUT) {
-        error_append_hint(&err, "It has not even its description: there is "
-                          "nothing to replay.\n");
+        error_append_hint(&err, "It ends before the description of the "
+                          "machine: there is nothing to replay.\n");
     }
     if (status != REPLAY_LOG_OK) {
         error_propagate(errp, err);
@@ -1816,7 +1820,7 @@ static bool replay_log_reader_go(ReplayLogReader *r, const ReplayLogPos *pos,
         return true;
     }
     if (!walk.error) {
-        error_setg(&walk.error, "recording '%s' has no such place as event %"
+        error_setg(&walk.error, "recording '%s' has no such place: event %"
                    PRIu64 " at instruction %" PRIu64 ", byte %" PRIu32
                    " of chunk %" PRIu32, r->path, pos->event, pos->icount,
                    pos->offset_bytes, pos->chunk);
@@ -2096,8 +2100,8 @@ static void replay_log_existing(const char *path, int fd, uint64_t bytes,
                    info.icount, info.packets);
         replay_log_reader_close(r);
     } else {
-        error_setg(&err, "'%s' exists (%" PRIu64 " bytes) and is no recording "
-                   "that could be replayed here", path, bytes);
+        error_setg(&err, "'%s' already exists (%" PRIu64 " bytes) and is not a "
+                   "recording that this QEMU can replay", path, bytes);
     }
     error_append_hint(&err, "Record to another file, remove this one, or "
                       "replace it with rroverwrite=on.\n");
@@ -2115,8 +2119,8 @@ ReplayLogWriter *replay_log_writer_open(const char *path, unsigned flags,
     w->fd = open(path, O_RDWR | O_CREAT | REPLAY_LOG_O_FLAGS, 0600);
     if (w->fd < 0) {
         if (errno == EISDIR) {
-            error_setg(errp, "'%s' is a directory: a recording is a regular "
-                       "file", path);
+            error_setg(errp, "'%s' is a directory: a recording must be a "
+                       "regular file", path);
         } else {
             error_setg_errno(errp, errno, "cannot record to '%s'", path);
         }
@@ -2145,8 +2149,8 @@ ReplayLogWriter *replay_log_writer_open(const char *path, unsigned flags,
         w->z = g_new0(z_stream, 1);
         if (deflateInit(w->z, Z_BEST_SPEED) != Z_OK) {
             g_free(g_steal_pointer(&w->z));
-            error_setg(errp, "cannot compress '%s': zlib does not start",
-                       path);
+            error_setg(errp, "cannot compress '%s': zlib cannot be "
+                       "initialized", path);
             goto fail;
         }
         w->zbuf = g_malloc(REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_BUF_BYTES);
@@ -2220,7 +2224,8 @@ bool replay_log_writer_describe(ReplayLogWriter *w,
     c.raw_bytes = c.stored_bytes;
     if (c.raw_bytes > REPLAY_LOG_CHUNK_MAX_BYTES) {
         error_setg(errp, "the description of the machine has %" PRIu32 " bytes"
-                   ", too many for a recording", c.raw_bytes);
+                   ", but the limit is %d", c.raw_bytes,
+                   REPLAY_LOG_CHUNK_MAX_BYTES);
         return false;
     }
     replay_log_header_save(out->data, &w->uuid);
@@ -2541,7 +2546,7 @@ bool replay_log_writer_flush(ReplayLogWriter *w, Error **errp)
     }
     if (w->dropped) {
         error_setg(errp, "recording '%s' has ended at instruction %" PRIu64
-                   ": the file took nothing for too long", w->path,
+                   ": writing the file has failed for too long", w->path,
                    w->state.icount);
         return false;
     }

@@ -431,7 +431,7 @@ static void test_description_too_large(void)
         replay_log_description_add(d, key, value);
     }
     g_assert_false(replay_log_writer_describe(w, d, &err));
-    check_message_has(err, "too many");
+    check_message_has(err, "but the limit is 1048576");
     replay_log_writer_close(w, &error_abort);
 }
 
@@ -780,7 +780,7 @@ static void test_existing(void)
     g_assert_cmpint(truncate(path, 200), ==, 0);
     check_open_fails(path, 0, "already a recording: cut");
     g_assert_true(g_file_set_contents(path, "#!/bin/sh\n", -1, NULL));
-    check_open_fails(path, 0, "is no recording");
+    check_open_fails(path, 0, "is not a recording that this QEMU can replay");
 
     g_assert_cmpint(truncate(path, 0), ==, 0);
     record(path, 0, events, 0);
@@ -1385,28 +1385,28 @@ typedef struct ForgedChunk {
 static const ForgedChunk forged_descriptions[] = {
     { "no-description", "not a description", { 2, PAYLOAD("\1") } },
     { "no-description-end", "not a description", { 3, PAYLOAD("\1") } },
-    { "duplicate-key", "twice", { 1, PAYLOAD("\1k\1v\1k\1w") } },
-    { "empty-key", "empty one", { 1, PAYLOAD("\0\1v") } },
-    { "key-without-value", "not whole", { 1, PAYLOAD("\1k") } },
-    { "value-beyond-end", "not whole", { 1, PAYLOAD("\1k\2v") } },
+    { "duplicate-key", "a duplicate key", { 1, PAYLOAD("\1k\1v\1k\1w") } },
+    { "empty-key", "an empty key", { 1, PAYLOAD("\0\1v") } },
+    { "key-without-value", "incomplete", { 1, PAYLOAD("\1k") } },
+    { "value-beyond-end", "incomplete", { 1, PAYLOAD("\1k\2v") } },
     { "string-too-long", "too long",
       { 1, PAYLOAD("\xff\xff\xff\xff\xff\xff\xff\xff\xff\1k\1v") } },
-    { "length-not-whole", "not whole", { 1, PAYLOAD("\x80") } },
+    { "length-not-whole", "incomplete", { 1, PAYLOAD("\x80") } },
     { "key-escape", "not text", { 1, PAYLOAD("\3\33[m\1v") } },
     { "value-nul", "not text", { 1, PAYLOAD("\1k\1\0") } },
     { "value-delete", "not text", { 1, PAYLOAD("\1k\1\177") } },
     { "value-c1", "not text", { 1, PAYLOAD("\1k\2\xc2\x9b") } },
     { "value-not-utf8", "not text", { 1, PAYLOAD("\1k\1\xff") } },
     { "description-seq", "has number 1", { 1, .seq = 1, PAYLOAD("\1k\1v") } },
-    { "description-event", "begin at 0",
+    { "description-event", "begin at instruction, event and packet 0",
       { 1, .event = 1, PAYLOAD("\1k\1v") } },
     { "description-flags", "flags 0x8",
       { 1, .flags = 8, PAYLOAD("\1k\1v") } },
     { "description-tag", "another recording",
       { 1, .tag = 1, PAYLOAD("\1k\1v") } },
-    { "description-apart", "no deflated events",
+    { "description-apart", "has no deflated events",
       { 1, .flags = 6, PAYLOAD("\1k\1v") } },
-    { "description-not-deflated", "does not inflate",
+    { "description-not-deflated", "does not inflate to the length",
       { 1, .flags = 2, PAYLOAD("\1k\1v") } },
 };
 
@@ -1436,7 +1436,7 @@ static void test_too_many_keys(void)
     desc.raw_bytes = payload->len;
     forge_header(f, REPLAY_LOG_VERSION, 0, 0);
     forge_chunk(f, &desc);
-    check_bytes(f->data, f->len, REPLAY_LOG_IO_ERROR, 0, "too many");
+    check_bytes(f->data, f->len, REPLAY_LOG_IO_ERROR, 0, "too many keys");
 }
 
 /* A second chunk, behind a good description and before a good end. */
@@ -1456,7 +1456,7 @@ static const ForgedChunk forged_chunks[] = {
       { 2, .seq = 1, .event = 1, PAYLOAD("\1") } },
     { "wrong-packet", "packet 1,",
       { 2, .seq = 1, .packet = 1, PAYLOAD("\1") } },
-    { "negative-icount", "beyond any count",
+    { "negative-icount", "out of range",
       { 2, .seq = 1, .icount = INT64_MAX + 1ull, PAYLOAD("\1") } },
     { "stored-above-limit", "the limit is",
       { 2, .seq = 1, .stored_bytes = REPLAY_LOG_CHUNK_MAX_BYTES + 1,
@@ -1467,64 +1467,64 @@ static const ForgedChunk forged_chunks[] = {
     { "raw-is-not-stored", "not deflated",
       { 2, .seq = 1, .stored_bytes = 1, .raw_bytes = 2, .payload = "\1\1",
         .payload_len = 1 } },
-    { "not-deflated", "does not inflate",
+    { "not-deflated", "does not inflate to the length",
       { 2, .flags = 2, .seq = 1, PAYLOAD("\1\1\1\1") } },
-    { "apart-not-deflated", "no deflated events",
+    { "apart-not-deflated", "has no deflated events",
       { 2, .flags = 4, .seq = 1, PAYLOAD("\1") } },
-    { "apart-of-the-end", "no deflated events",
+    { "apart-of-the-end", "has no deflated events",
       { 3, .flags = 6, .seq = 1, PAYLOAD("\1") } },
-    { "deflated-nothing", "does not inflate",
+    { "deflated-nothing", "does not inflate to the length",
       { 2, .flags = 2, .seq = 1, PAYLOAD("") } },
-    { "unknown-event", "not known here: chunk 1 at offset 96: event 1 of kind",
+    { "unknown-event", "does not have: chunk 1 at offset 96: event 1 of kind",
       { 2, .seq = 1, PAYLOAD("\1\xff") }, 1 },
-    { "number-not-there", "event 2 (instruction) has a number",
+    { "number-not-there", "event 2 (instruction) has an incomplete",
       { 2, .seq = 1, PAYLOAD("\1\1\0") }, 2 },
-    { "number-not-whole", "has a number",
+    { "number-not-whole", "has an incomplete or invalid number",
       { 2, .seq = 1, PAYLOAD("\0\x80") } },
-    { "number-overlong", "has a number",
+    { "number-overlong", "has an incomplete or invalid number",
       { 2, .seq = 1, PAYLOAD("\x20\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80"
                              "\1") } },
-    { "number-too-large", "has a number",
+    { "number-too-large", "has an incomplete or invalid number",
       { 2, .seq = 1, PAYLOAD("\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\2") } },
-    { "number-not-shortest", "has a number",
+    { "number-not-shortest", "has an incomplete or invalid number",
       { 2, .seq = 1, PAYLOAD("\x20\x81\0") } },
     { "bytes-beyond-end", "beyond the end of its chunk",
       { 2, .seq = 1, PAYLOAD("\x29\5abcd") } },
-    { "bytes-above-limit", "more bytes than the limit",
+    { "bytes-above-limit", "more bytes than the limit allows",
       { 2, .seq = 1, PAYLOAD("\x29\xff\xff\xff\xff\xff\xff\xff\xff\xff\1") } },
     { "icount-overflow", "overflow",
       { 2, .seq = 1, PAYLOAD("\0\xff\xff\xff\xff\xff\xff\xff\xff\x7f\0\1") },
       1 },
     { "cut-by-length", "is cut",
       { 2, .seq = 1, .stored_bytes = 99999, .raw_bytes = 99999 } },
-    { "end-empty", "does not agree", { 3, .seq = 1, PAYLOAD("") } },
-    { "end-wrong-icount", "does not agree",
+    { "end-empty", "differ from its header", { 3, .seq = 1, PAYLOAD("") } },
+    { "end-wrong-icount", "differ from its header",
       { 3, .seq = 1, PAYLOAD("\1\0\0\0\0") } },
-    { "end-wrong-events", "does not agree",
+    { "end-wrong-events", "differ from its header",
       { 3, .seq = 1, PAYLOAD("\0\1\0\0\0") } },
-    { "end-kinds-missing", "totals by kind",
+    { "end-kinds-missing", "totals for the kinds of events",
       { 3, .seq = 1, PAYLOAD("\0\0") } },
-    { "end-kinds-cut", "totals by kind",
+    { "end-kinds-cut", "totals for the kinds of events",
       { 3, .seq = 1, PAYLOAD("\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\1") } },
-    { "end-kinds-too-many", "totals by kind",
+    { "end-kinds-too-many", "totals for the kinds of events",
       { 3, .seq = 1, PAYLOAD("\0\0\1\1\1\0\0") } },
-    { "end-kinds-twice", "totals by kind",
+    { "end-kinds-twice", "totals for the kinds of events",
       { 3, .seq = 1, PAYLOAD("\0\0\2\1\0\1\0\0\0") } },
-    { "end-adapters", "totals by adapter",
+    { "end-adapters", "totals for the adapters",
       { 3, .seq = 1, PAYLOAD("\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff"
                              "\1") } },
-    { "end-adapter-name", "totals by adapter",
+    { "end-adapter-name", "totals for the adapters",
       { 3, .seq = 1, PAYLOAD("\0\0\0\1\1\33\0\0\0") } },
-    { "end-adapter-packets", "totals by adapter",
+    { "end-adapter-packets", "totals for the adapters",
       { 3, .seq = 1, PAYLOAD("\0\0\0\1\1n\1\0\0") } },
-    { "end-index-size", "bad index",
+    { "end-index-size", "index is invalid",
       { 3, .seq = 1, PAYLOAD("\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff"
                              "\1") } },
-    { "end-index-seq", "bad index",
+    { "end-index-seq", "index is invalid",
       { 3, .seq = 1, PAYLOAD("\0\0\0\0\1\1\1\0\0xxxxxxxx") } },
-    { "end-trailer", "own offset",
+    { "end-trailer", "not its own offset",
       { 3, .seq = 1, PAYLOAD("\0\0\0\0\0\0\0\0\0\0\0\0\0") } },
-    { "end-trailer-short", "own offset",
+    { "end-trailer-short", "not its own offset",
       { 3, .seq = 1, PAYLOAD("\0\0\0\0\0") } },
 };
 
@@ -1551,7 +1551,7 @@ static void test_end_of_another_length(void)
     forge_begin(f);
     forge_chunk(f, &two);
     forge_end(f, 2, 2);
-    check_bytes(f->data, f->len, REPLAY_LOG_END, 2, "ends here");
+    check_bytes(f->data, f->len, REPLAY_LOG_END, 2, "ends at instruction 0");
 
     g_byte_array_set_size(f, 0);
     forge_begin(f);
@@ -1619,11 +1619,11 @@ static void test_more_after_end(void)
     forge_begin(f);
     forge_end(f, 1, 0);
     forge_chunk(f, &more);
-    check_bytes(f->data, f->len, REPLAY_LOG_DAMAGED, 0, "more follows");
+    check_bytes(f->data, f->len, REPLAY_LOG_DAMAGED, 0, "more data follows");
     g_byte_array_set_size(f, f->len - REPLAY_LOG_CHUNK_HDR_BYTES + 1);
-    check_bytes(f->data, f->len, REPLAY_LOG_DAMAGED, 0, "more follows");
+    check_bytes(f->data, f->len, REPLAY_LOG_DAMAGED, 0, "more data follows");
     g_byte_array_set_size(f, f->len - 1);
-    check_bytes(f->data, f->len, REPLAY_LOG_END, 0, "ends here");
+    check_bytes(f->data, f->len, REPLAY_LOG_END, 0, "ends at instruction 0");
 }
 
 static void test_optional_chunk(void)
@@ -1640,7 +1640,7 @@ static void test_optional_chunk(void)
     forge_chunk(f, &event);
     forge_chunk(f, &empty);
     forge_end(f, 4, 1);
-    check_bytes(f->data, f->len, REPLAY_LOG_END, 1, "ends here");
+    check_bytes(f->data, f->len, REPLAY_LOG_END, 1, "ends at instruction 0");
     f->data[at] ^= 1;
     check_bytes(f->data, f->len, REPLAY_LOG_DAMAGED, 0, "payload's checksum");
 }
@@ -1687,7 +1687,7 @@ static void test_inflation(gconstpointer opaque)
     forge_begin(f);
     forge_chunk(f, &c);
     check_bytes(f->data, f->len, good ? REPLAY_LOG_CUT : REPLAY_LOG_DAMAGED,
-                good ? n : 0, good ? "is cut" : "does not inflate");
+                good ? n : 0, good ? "is cut" : "does not inflate to");
 }
 
 /* An event of a packet of 200 bytes between two others. */
@@ -1716,19 +1716,19 @@ static const Apart aparts[] = {
     { "no-event", APART(""), .packets_bytes = 200,
       .part = "belongs to no event" },
     { "event-cut", APART("\x01\x16\0\0\xc8"), .packets_bytes = 200,
-      .good = 1, .part = "has a number" },
+      .good = 1, .part = "has an incomplete or invalid number" },
     { "event-unknown", APART("\x01\xff"), .packets_bytes = 200,
-      .good = 1, .part = "not known here" },
+      .good = 1, .part = "a feature that this QEMU does not have" },
     { "small-packet", APART("\x01\x16\0\0\x7f"), .packets_bytes = 127,
       .good = 1, .part = "beyond the end of its chunk" },
     { "other-bytes", APART("\x14\0\xc8\x01"), .packets_bytes = 200,
       .part = "beyond the end of its chunk" },
     { "raw-too-long", APART(APART_EVENTS), .packets_bytes = 200,
-      .raw_excess = 1, .part = "does not inflate" },
+      .raw_excess = 1, .part = "does not inflate to the length" },
     { "raw-too-short", APART(APART_EVENTS), .packets_bytes = 200,
-      .raw_excess = -1, .part = "does not inflate" },
+      .raw_excess = -1, .part = "does not inflate to the length" },
     { "raw-without-packets", APART(APART_EVENTS), .packets_bytes = 200,
-      .raw_excess = -200, .part = "does not inflate" },
+      .raw_excess = -200, .part = "does not inflate to the length" },
 };
 
 static void test_apart(gconstpointer opaque)
