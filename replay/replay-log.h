@@ -1,11 +1,11 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The recording as a file: a header, then chunks, then nothing.  The writer
+ * A recording as a file, which consists of a header and chunks.  The writer
  * turns events into chunks, the reader turns chunks back into events, and
- * neither knows what an event does.  QEMU and every tool read recordings
- * through here; docs/replay.txt ("The format of a recording") is the
- * specification, byte by byte.
+ * neither knows what an event does.  QEMU and all tools use these functions to
+ * read and write recordings.  docs/replay.txt ("The format of a recording")
+ * specifies the format byte by byte.
  */
 
 #ifndef REPLAY_LOG_H
@@ -15,24 +15,30 @@
 
 #define REPLAY_LOG_VERSION          1
 
-/* Limits.  A reader refuses what is above them before it allocates. */
 #define REPLAY_LOG_HEADER_BYTES     40
 #define REPLAY_LOG_CHUNK_HDR_BYTES  52
-/* A chunk of events is closed once it holds this much, uncompressed. */
+
+/*
+ * Limits.  A reader refuses a number above its limit before it allocates
+ * memory.
+ */
+/* The writer closes a chunk once its raw events have this size. */
 #define REPLAY_LOG_CHUNK_BYTES      (64 * 1024)
-/* No chunk is larger than this, stored or uncompressed. */
+/* The largest payload of a chunk, both as stored and raw. */
 #define REPLAY_LOG_CHUNK_MAX_BYTES  (1024 * 1024)
-/* The byte field of one event. */
+/* The largest field of bytes of an event. */
 #define REPLAY_LOG_DATA_MAX_BYTES   (REPLAY_LOG_CHUNK_MAX_BYTES / 2)
-/* What a writer holds while the file takes nothing (a full disk). */
+/* The most data that a writer keeps while it cannot write (a full disk). */
 #define REPLAY_LOG_PENDING_MAX_BYTES (64 * 1024 * 1024)
-/* Numbers in one event. */
+/* The most numbers in an event. */
 #define REPLAY_LOG_NUMS_MAX         4
-/* Entries and bytes of one description. */
+/* The most pairs of a description. */
 #define REPLAY_LOG_DESC_MAX         1024
+/* The longest key or value of a description, in bytes. */
 #define REPLAY_LOG_DESC_STR_MAX     4096
-/* Adapters that the end chunk has totals for, and the bytes of one's name. */
+/* The most adapters in the totals of the end chunk. */
 #define REPLAY_LOG_ADAPTERS_MAX     256
+/* The longest name of an adapter. */
 #define REPLAY_LOG_ADAPTER_NAME_MAX_BYTES 255
 
 /*
@@ -114,6 +120,7 @@ typedef enum ReplayLogEventKind {
 #undef REPLAY_LOG_EVENT_ENUM
 } ReplayLogEventKind;
 
+/* A kind is one byte in the file. */
 #define REPLAY_LOG_KINDS            0x100
 
 typedef enum ReplayLogChunkKind {
@@ -122,32 +129,32 @@ typedef enum ReplayLogChunkKind {
     REPLAY_LOG_CHUNK_END = 3,
 } ReplayLogChunkKind;
 
-/* Bits of a chunk's flags; a reader refuses any other. */
-#define REPLAY_LOG_CHUNK_OPTIONAL   0x0001  /* unknown kind: skip it */
-#define REPLAY_LOG_CHUNK_DEFLATED   0x0002  /* payload is a zlib stream */
-#define REPLAY_LOG_CHUNK_APART      0x0004  /* with packets behind it */
+/* The flags of a chunk.  A reader refuses all other flags. */
+#define REPLAY_LOG_CHUNK_OPTIONAL   0x0001  /* skip it if its kind is unknown */
+#define REPLAY_LOG_CHUNK_DEFLATED   0x0002  /* its payload is a zlib stream */
+#define REPLAY_LOG_CHUNK_APART      0x0004  /* packets follow the stream */
 
-/* A place in a recording; what a snapshot of the VM keeps. */
+/* A place in a recording.  Snapshots of the machine contain such places. */
 typedef struct ReplayLogPos {
-    uint32_t chunk;         /* sequence number of an events chunk */
+    uint32_t chunk;         /* number of a chunk of events */
     uint32_t offset_bytes;  /* of the next event in its raw payload */
-    uint64_t event;         /* events before it in the whole recording */
-    uint64_t packet;        /* packets (ASYNC_NET) before it */
-    uint64_t icount;        /* instructions before it */
+    uint64_t event;         /* events before the place in the recording */
+    uint64_t packet;        /* packets (ASYNC_NET) before the place */
+    uint64_t icount;        /* instructions before the place */
 } ReplayLogPos;
 
-/* One event.  @data is borrowed: it is valid until the next read. */
+/* An event.  @data is borrowed: it is valid until the next read. */
 typedef struct ReplayLogEvent {
     uint8_t kind;                       /* ReplayLogEventKind */
     uint8_t n_nums;
-    uint64_t num[REPLAY_LOG_NUMS_MAX];  /* signed fields: cast to int64_t */
+    uint64_t num[REPLAY_LOG_NUMS_MAX];  /* cast signed fields to int64_t */
     const uint8_t *data;                /* NULL without a field of bytes */
     size_t len_bytes;
     uint64_t number;                    /* of this event, from 0 */
     uint64_t icount;                    /* instructions executed before it */
     uint64_t packet;                    /* packets before it */
-    uint32_t chunk;                     /* sequence number */
-    uint64_t file_offset;               /* of the chunk that holds it */
+    uint32_t chunk;                     /* number of its chunk */
+    uint64_t file_offset;               /* of its chunk */
 } ReplayLogEvent;
 
 /*
@@ -174,8 +181,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ReplayLogDescription,
  * @key: unique in @d, not empty; copied
  * @value: may be empty; copied
  *
- * Strings are cut at REPLAY_LOG_DESC_STR_MAX bytes.  More than
- * REPLAY_LOG_DESC_MAX pairs, or one key twice, is a bug of the caller.
+ * Strings are cut at REPLAY_LOG_DESC_STR_MAX bytes, and control characters in
+ * them become '?'.  More than REPLAY_LOG_DESC_MAX pairs, or a duplicate key,
+ * are a bug of the caller.
  */
 void replay_log_description_add(ReplayLogDescription *d, const char *key,
                                 const char *value);
@@ -184,7 +192,7 @@ void replay_log_description_add(ReplayLogDescription *d, const char *key,
 const char *replay_log_description_get(const ReplayLogDescription *d,
                                        const char *key);
 
-/* Returns: how many pairs @d has. */
+/* Returns: the number of pairs in @d. */
 size_t replay_log_description_count(const ReplayLogDescription *d);
 
 /* Returns: the key of pair @i, borrowed; its value in *@value, borrowed. */
@@ -207,18 +215,18 @@ const char *replay_log_description_adapter(const ReplayLogDescription *d,
                                            uint64_t number);
 
 /**
- * replay_log_crc32c: the checksum that recordings use
- * @crc: of what is in front of @data; 0 if there is nothing
+ * replay_log_crc32c: compute the checksum that recordings use
+ * @crc: the CRC32C of the bytes before @data; 0 if there are none
  * @data: borrowed
  *
- * Returns: the CRC32C of both.
+ * Returns: the CRC32C of these bytes and @data.
  */
 uint32_t replay_log_crc32c(uint32_t crc, const void *data, size_t len_bytes);
 
-/* Returns: the name of an event kind ("async-net"), or NULL if unknown. */
+/* Returns: the name of a kind of event ("async-net"), or NULL if unknown. */
 const char *replay_log_event_name(uint8_t kind);
 
-/* Returns: its fields, one character each, or NULL if @kind is unknown. */
+/* Returns: the fields as in REPLAY_LOG_EVENTS, or NULL if @kind is unknown. */
 const char *replay_log_event_fields(uint8_t kind);
 
 /* --- Writer ------------------------------------------------------------ */
@@ -227,36 +235,37 @@ typedef struct ReplayLogWriter ReplayLogWriter;
 
 /* Flags of replay_log_writer_open() */
 #define REPLAY_LOG_COMPRESS     0x1     /* deflate chunks that get smaller */
-#define REPLAY_LOG_OVERWRITE    0x2     /* replace a file that has content */
+#define REPLAY_LOG_OVERWRITE    0x2     /* replace a file that is not empty */
 
 /**
  * replay_log_writer_open: begin a recording
  * @path: the file; created with mode 0600 if it does not exist
  * @flags: REPLAY_LOG_COMPRESS, REPLAY_LOG_OVERWRITE
  *
- * A file that has content is refused, and @errp says what it is (a complete
- * or a cut recording and its size, an old log, or something else), unless
- * REPLAY_LOG_OVERWRITE is given; even then its content stays untouched until
- * replay_log_writer_describe().  Also refused: what is not a regular file,
- * and a file that another writer has locked.
+ * The function refuses a file that is not empty, and sets @errp to what the
+ * file contains (a complete or a cut recording and its size, or something
+ * else).  REPLAY_LOG_OVERWRITE permits such a file; it remains unchanged until
+ * replay_log_writer_describe().  The function also refuses anything but a
+ * regular file, and a file that another writer has locked.
  *
- * Context: any thread; a writer is not thread-safe, the caller has a lock.
+ * Context: any thread; a writer is not thread-safe, so the caller needs a lock.
  * Returns: an owned writer, or NULL with @errp set.
  */
 ReplayLogWriter *replay_log_writer_open(const char *path, unsigned flags,
                                         Error **errp);
 
-/* Returns: the recording's UUID, valid from the opening on; borrowed. */
+/* Returns: the UUID of the recording, borrowed from @w. */
 const QemuUUID *replay_log_writer_uuid(const ReplayLogWriter *w);
 
 /**
  * replay_log_writer_describe: write the header and the description
  * @d: borrowed
  *
- * Called once.  Until then events stay in memory; a recording that is closed
- * before leaves an empty file (or the one that was there).
+ * Call this once; after a failure it can be repeated.  Until then the writer
+ * keeps the events in memory.  If the writer is closed before, the file stays
+ * empty, or as it was.
  *
- * Returns: true; false with @errp set when the file cannot be written.
+ * Returns: true; false with @errp set if the file cannot be written.
  */
 bool replay_log_writer_describe(ReplayLogWriter *w,
                                 const ReplayLogDescription *d, Error **errp);
@@ -264,19 +273,20 @@ bool replay_log_writer_describe(ReplayLogWriter *w,
 /**
  * replay_log_write_event: append one event
  * @kind: one of ReplayLogEventKind
- * @num: as many numbers as the kind has number fields, in their order
- * @data: the bytes, if the kind has them (NULL allowed when @len is 0)
+ * @num: a number for each number field of the kind, in their order
+ * @data: the bytes, if the kind has a field of bytes; may be NULL if
+ *        @len_bytes is 0
  * @len_bytes: at most REPLAY_LOG_DATA_MAX_BYTES
  *
- * Costs a few stores and one memcpy; when the chunk is full also its
- * deflation and one write().  An INSTRUCTION event advances the writer's
- * instruction count; an ASYNC_NET event its packet count, and the totals of
- * adapter num[0].
+ * This costs a few stores and one memcpy, and for a full chunk also its
+ * deflation; a thread of the writer writes the chunk.  An INSTRUCTION event
+ * advances the instruction count of the writer.  An ASYNC_NET event advances
+ * its packet count and the totals of adapter num[0].
  *
- * Returns: true; false when the file takes no data at present (see
- * replay_log_writer_error()): the event is kept all the same, up to
- * REPLAY_LOG_PENDING_MAX_BYTES.  Past that it is dropped and the recording
- * ends before it.
+ * Returns: true; false while the file cannot be written (see
+ * replay_log_writer_error()).  Then the writer keeps up to
+ * REPLAY_LOG_PENDING_MAX_BYTES of events in memory.  It drops an event beyond
+ * this limit, and the recording ends before this event.
  */
 bool replay_log_write_event(ReplayLogWriter *w, ReplayLogEventKind kind,
                             const uint64_t *num, const void *data,
@@ -285,28 +295,32 @@ bool replay_log_write_event(ReplayLogWriter *w, ReplayLogEventKind kind,
 /**
  * replay_log_writer_flush: close the chunk and write everything to the file
  *
- * After a failed write the file is cut back to its last whole chunk, and what
- * was not written is kept: calling again is the retry.  Nothing to write is a
- * success, and writes nothing.
+ * After a failed write the writer truncates the file to its last whole chunk
+ * and keeps the remaining chunks; the next flush tries to write them again.
+ * Without anything to write the function does nothing and succeeds.
  *
- * Returns: true; false with @errp set (file name and errno's text in it).
+ * Returns: true; false with @errp set to the name of the file and the text of
+ * errno.
  */
 bool replay_log_writer_flush(ReplayLogWriter *w, Error **errp);
 
-/* Returns: the errno of the failed write that awaits its retry, else 0. */
+/*
+ * Returns: the errno of the last write if it failed; ENOBUFS after the writer
+ * has dropped an event; else 0.
+ */
 int replay_log_writer_error(const ReplayLogWriter *w);
 
-/* Returns: where the next event will stand. */
+/* Returns: the place of the next event. */
 ReplayLogPos replay_log_writer_pos(const ReplayLogWriter *w);
 
-/* Name adapter @id for the totals of the end chunk; @name is copied. */
+/* Names adapter @id in the totals of the end chunk.  @name is copied. */
 void replay_log_writer_name_adapter(ReplayLogWriter *w, unsigned id,
                                     const char *name);
 
-/* What was written so far, bytes. */
+/* How much a writer has written so far. */
 typedef struct ReplayLogStats {
     uint64_t raw_bytes;         /* events before compression */
-    uint64_t stored_bytes;      /* the file's size */
+    uint64_t stored_bytes;      /* size of the file */
     uint64_t events;
     uint64_t packets;
     uint64_t packet_bytes;
@@ -318,8 +332,8 @@ ReplayLogStats replay_log_writer_stats(const ReplayLogWriter *w);
  * replay_log_writer_close: flush, write the end chunk, fsync, close, free
  * @w: owned; freed in any case
  *
- * Returns: true; false with @errp set when the end could not be written; the
- * file then ends at its last whole chunk, as after a kill.
+ * Returns: true; false with @errp set if the end chunk could not be written.
+ * Then the file ends with its last whole chunk, as if QEMU had been killed.
  */
 bool replay_log_writer_close(ReplayLogWriter *w, Error **errp);
 
@@ -329,9 +343,9 @@ typedef struct ReplayLogReader ReplayLogReader;
 
 typedef enum ReplayLogStatus {
     REPLAY_LOG_OK,          /* there is an event */
-    REPLAY_LOG_END,         /* the recording's clean end was reached */
-    REPLAY_LOG_CUT,         /* it ends without one: its recorder was killed */
-    REPLAY_LOG_DAMAGED,     /* checksum or structure is wrong */
+    REPLAY_LOG_END,         /* the end chunk follows */
+    REPLAY_LOG_CUT,         /* no end chunk: the recorder was killed */
+    REPLAY_LOG_DAMAGED,     /* a checksum or the structure is wrong */
     REPLAY_LOG_IO_ERROR,
 } ReplayLogStatus;
 
@@ -339,62 +353,71 @@ typedef enum ReplayLogStatus {
  * replay_log_reader_open: open a recording and read its description
  * @path: a regular file
  *
- * Takes any bytes.  @errp says what the file is instead of a recording that
- * this version reads: a directory, a FIFO, empty, foreign, of a newer format,
- * an old log of QEMU's first format (with the versions that replay it),
- * damaged in its head, or ended before its description (nothing to replay).
+ * The file may have any content.  If it is not a recording that this version
+ * reads, @errp says why: it is a directory or a FIFO, is empty, has another or
+ * a newer format, has QEMU's first format (and which versions replay it), is
+ * damaged in its header or description, or ends before its description.
  *
  * Returns: an owned reader, or NULL with @errp set.
  */
 ReplayLogReader *replay_log_reader_open(const char *path, Error **errp);
+
+/* @r: owned, may be NULL */
 void replay_log_reader_close(ReplayLogReader *r);
+
+/* Both return a pointer that is borrowed from @r. */
 
 const QemuUUID *replay_log_reader_uuid(const ReplayLogReader *r);
 const ReplayLogDescription *
 replay_log_reader_description(const ReplayLogReader *r);
 
 /**
- * replay_log_read_event: the next event
- * @ev: filled in when the result is REPLAY_LOG_OK; its data is borrowed
- *      until the next call
+ * replay_log_read_event: read the next event
+ * @ev: filled in if the result is REPLAY_LOG_OK; its data is borrowed until
+ *      the next call
  *
- * The event is whole and well-formed: every field was within its chunk and
- * its limits, in a chunk whose checksums are right.  What its numbers mean is
- * the caller's to check.  Memory does not depend on what the file claims.
- * Any result but REPLAY_LOG_OK is final and repeats until a seek.
+ * The event is complete and well-formed: the checksums of its chunk are right,
+ * and each of its fields is within the chunk and its limit.  The caller has to
+ * check the meaning of its numbers.  The memory that the reader uses does not
+ * depend on the numbers in the file.  Any result but REPLAY_LOG_OK is final:
+ * it repeats until a seek.
  *
- * Returns: REPLAY_LOG_OK; else why not, and @errp (may be NULL) has it in
- * words with the chunk's number and file offset.
+ * Returns: REPLAY_LOG_OK; else why there is no event, and @errp (may be NULL)
+ * is set to a message with the number and the file offset of the chunk.
  */
 ReplayLogStatus replay_log_read_event(ReplayLogReader *r, ReplayLogEvent *ev,
                                       Error **errp);
 
-/* Returns: where the next event stands (that read_event will return). */
+/* Returns: the place of the event that replay_log_read_event() reads next. */
 ReplayLogPos replay_log_reader_pos(const ReplayLogReader *r);
 
-/* Returns: how many bytes of the file come before what was not yet read. */
+/* Returns: the file offset of the first chunk that was not read yet. */
 uint64_t replay_log_reader_bytes(const ReplayLogReader *r);
 
 /**
- * replay_log_reader_seek: go to a place that a writer or reader gave
+ * replay_log_reader_seek: go to a place that a writer or a reader returned
  *
- * Returns: true; false with @errp set when the recording has no such place.
+ * Returns: true; false with @errp set if the recording has no such place.  Then
+ * the reader stays at its old place.
  */
 bool replay_log_reader_seek(ReplayLogReader *r, const ReplayLogPos *pos,
                             Error **errp);
 
-/* What a walk over all chunk headers tells, without reading the events. */
+/*
+ * What the headers of the chunks say about a recording.  The counts are those
+ * at the end, or without an end chunk those before the last chunk of events.
+ */
 typedef struct ReplayLogInfo {
     uint64_t file_bytes;
-    uint64_t raw_bytes;         /* events, uncompressed */
-    uint64_t icount;            /* at the end, or where the last chunk begins */
-    uint64_t events;            /* likewise */
-    uint64_t packets;           /* likewise */
+    uint64_t raw_bytes;         /* of the events before compression */
+    uint64_t icount;
+    uint64_t events;
+    uint64_t packets;
     uint32_t chunks;
-    bool complete;              /* has its end chunk */
+    bool complete;              /* the recording has its end chunk */
 } ReplayLogInfo;
 
-/* Walks the chunks by seeking from header to header; does not move @r. */
+/* Reads only the headers of the chunks, and does not move @r. */
 ReplayLogInfo replay_log_reader_info(ReplayLogReader *r);
 
 #endif
