@@ -599,113 +599,128 @@ static void check_seek(ReplayLogReader *r, GPtrArray *events, size_t i,
     }
 }
 
-/* Every place of a recording, in no order; with and without its end. */
+static const RoundTrip seeks[] = {
+    { "nothing" },
+    { "chunks", 0, 40, 500, 256, 60 },
+    { "chunks-compressed", REPLAY_LOG_COMPRESS, 100, 500, 4 },
+    { "packets-apart", REPLAY_LOG_COMPRESS, 300, 1514, 256,
+      .is_traffic = true },
+};
+
+/* Seeks to places from @start to @end in random order, then reads all. */
+static void check_seeks(const char *path, GPtrArray *events,
+                        const ReplayLogPos *start, const ReplayLogPos *end,
+                        ReplayLogStatus expected)
+{
+    g_autofree ReplayLogPos *reader_pos = g_new(ReplayLogPos, events->len + 1);
+    ReplayLogReader *r = replay_log_reader_open(path, &error_abort);
+    ReplayLogEvent ev;
+    Error *err = NULL;
+    size_t i, n;
+
+    check_seek(r, events, 0, start);
+    replay_log_reader_seek(r, start, &error_abort);
+    for (i = 0; i < events->len; i++) {
+        reader_pos[i] = replay_log_reader_pos(r);
+        g_assert_cmpint(replay_log_read_event(r, &ev, &error_abort), ==,
+                        REPLAY_LOG_OK);
+    }
+    reader_pos[i] = replay_log_reader_pos(r);
+    for (n = 0; n < MIN(events->len, 500); n++) {
+        Event *e;
+
+        i = g_test_rand_int_range(0, events->len);
+        e = g_ptr_array_index(events, i);
+        check_seek(r, events, i, &e->pos);
+        i = g_test_rand_int_range(0, events->len + 1);
+        check_seek(r, events, i, &reader_pos[i]);
+    }
+    check_seek(r, events, events->len, end);
+    check_seek(r, events, 0, start);
+    g_assert_cmpint(read_events(r, events, 1 % (events->len + 1), &n, &err),
+                    ==, expected);
+    error_free(err);
+    replay_log_reader_close(r);
+}
+
 static void test_seek(gconstpointer opaque)
 {
     const RoundTrip *t = opaque;
     g_autofree char *path = test_path();
     g_autoptr(GPtrArray) events = round_trip_events(t);
     ReplayLogWriter *w = writer_new(path, t->flags);
-    ReplayLogPos *reader_pos = g_new(ReplayLogPos, events->len + 1);
     ReplayLogPos start = replay_log_writer_pos(w);
     ReplayLogPos end;
-    ReplayLogReader *r;
-    ReplayLogEvent ev;
-    Error *err = NULL;
-    bool complete;
-    size_t i, n;
 
     write_events(w, events, t->flush_each);
     replay_log_writer_flush(w, &error_abort);
     end = replay_log_writer_pos(w);
 
-    for (complete = false; ; complete = true) {
-        r = replay_log_reader_open(path, &error_abort);
-        check_seek(r, events, 0, &start);
-        replay_log_reader_seek(r, &start, &error_abort);
-        for (i = 0; i < events->len; i++) {
-            reader_pos[i] = replay_log_reader_pos(r);
-            g_assert_cmpint(replay_log_read_event(r, &ev, &error_abort), ==,
-                            REPLAY_LOG_OK);
-        }
-        reader_pos[i] = replay_log_reader_pos(r);
-        for (n = 0; n < MIN(events->len, 500); n++) {
-            Event *e;
-
-            i = g_test_rand_int_range(0, events->len);
-            e = g_ptr_array_index(events, i);
-            check_seek(r, events, i, &e->pos);
-            i = g_test_rand_int_range(0, events->len + 1);
-            check_seek(r, events, i, &reader_pos[i]);
-        }
-        check_seek(r, events, events->len, &end);
-        check_seek(r, events, 0, &start);
-        g_assert_cmpint(read_events(r, events, 1 % (events->len + 1), &n,
-                                    &err), ==,
-                        complete ? REPLAY_LOG_END : REPLAY_LOG_CUT);
-        error_free(err);
-        err = NULL;
-        replay_log_reader_close(r);
-        if (complete) {
-            break;
-        }
-        replay_log_writer_close(w, &error_abort);
-    }
-    g_free(reader_pos);
+    check_seeks(path, events, &start, &end, REPLAY_LOG_CUT);
+    replay_log_writer_close(w, &error_abort);
+    check_seeks(path, events, &start, &end, REPLAY_LOG_END);
 }
 
-static void test_seek_nowhere(void)
+/* Returns: whether there is a @way to make @pos wrong, and it did so. */
+static bool make_pos_wrong(ReplayLogPos *pos, int way)
+{
+    switch (way) {
+    case 0:
+        pos->offset_bytes++;
+        return true;
+    case 1:
+        pos->event++;
+        return true;
+    case 2:
+        pos->packet++;
+        return true;
+    case 3:
+        pos->icount++;
+        return true;
+    case 4:
+        pos->chunk++;
+        return true;
+    case 5:
+        pos->chunk = UINT32_MAX;
+        return true;
+    case 6:
+        pos->offset_bytes = UINT32_MAX;
+        return true;
+    case 7:
+        pos->chunk = 0;
+        return true;
+    case 8:
+        pos->chunk = UINT32_MAX;
+        pos->offset_bytes = 0;
+        return true;
+    case 9:
+        memset(pos, 0xff, sizeof(*pos));
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void test_seek_wrong_place(void)
 {
     g_autofree char *path = test_path();
     g_autoptr(GPtrArray) events = events_new(20, 50, 256);
     ReplayLogReader *r;
     ReplayLogPos wrong;
     ReplayLogEvent ev;
-    Event *e;
     int i;
 
     record(path, 0, events, 100);
     r = replay_log_reader_open(path, &error_abort);
-    for (i = 0; i < 10; i++) {
+    for (i = 0; ; i++) {
+        Event *e = g_ptr_array_index(events, 50 * i + 7);
         Error *err = NULL;
 
-        /* Wherever one is told to go, one stays where one was. */
-        e = g_ptr_array_index(events, 50 * i + 7);
-        replay_log_reader_seek(r, &e->pos, &error_abort);
         wrong = e->pos;
-        switch (i) {
-        case 0:
-            wrong.offset_bytes++;
-            break;
-        case 1:
-            wrong.event++;
-            break;
-        case 2:
-            wrong.packet++;
-            break;
-        case 3:
-            wrong.icount++;
-            break;
-        case 4:
-            wrong.chunk++;
-            break;
-        case 5:
-            wrong.chunk = UINT32_MAX;
-            break;
-        case 6:
-            wrong.offset_bytes = UINT32_MAX;
-            break;
-        case 7:
-            wrong.chunk = 0;
-            break;
-        case 8:
-            wrong.chunk = UINT32_MAX;
-            wrong.offset_bytes = 0;
-            break;
-        case 9:
-            memset(&wrong, 0xff, sizeof(wrong));
+        if (!make_pos_wrong(&wrong, i)) {
             break;
         }
+        replay_log_reader_seek(r, &e->pos, &error_abort);
         g_assert_false(replay_log_reader_seek(r, &wrong, &err));
         check_message(err);
         error_free(err);
@@ -713,6 +728,7 @@ static void test_seek_nowhere(void)
                         REPLAY_LOG_OK);
         check_event(&ev, e);
     }
+    g_assert_cmpint(i, ==, 10);
     replay_log_reader_close(r);
 }
 
@@ -1645,49 +1661,58 @@ static void test_optional_chunk(void)
     check_bytes(f->data, f->len, REPLAY_LOG_DAMAGED, 0, "payload's checksum");
 }
 
-/* Checksums are right, and zlib's too; only the lengths are lies. */
+/* A chunk whose checksums are right, but whose zlib stream is not. */
+typedef struct Inflation {
+    const char *name;
+    uLong raw_bytes;            /* of the stream; the header says the other */
+    uint32_t claimed_bytes;
+    int stored_excess;          /* bytes to add to the stream, or to cut off */
+    uint8_t adler_flips;        /* bits to flip in the stream's checksum */
+    bool needs_dictionary;
+    bool is_good;
+} Inflation;
+
+static const Inflation inflations[] = {
+    { "bomb/reports", 8 * REPLAY_LOG_CHUNK_MAX_BYTES, 1000 },
+    { "raw-too-short/reports", 1001, 1000 },
+    { "raw-too-long/reports", 999, 1000 },
+    { "more-stored/reports", 1000, 1000, .stored_excess = 1 },
+    { "less-stored/reports", 1000, 1000, .stored_excess = -1 },
+    { "wrong-adler/reports", 1000, 1000, .adler_flips = 1 },
+    { "dictionary/reports", 1000, 1000, .needs_dictionary = true },
+    { "largest/reads", REPLAY_LOG_CHUNK_MAX_BYTES, REPLAY_LOG_CHUNK_MAX_BYTES,
+      .is_good = true },
+};
+
 static void test_inflation(gconstpointer opaque)
 {
-    const char *what = opaque;
-    static uint8_t raw[8 * REPLAY_LOG_CHUNK_MAX_BYTES];
-    g_autofree uint8_t *stored = g_malloc(sizeof(raw));
-    uLongf len = sizeof(raw);
+    const Inflation *t = opaque;
+    uLongf len = compressBound(t->raw_bytes);
+    g_autofree uint8_t *raw = g_malloc(t->raw_bytes);
+    g_autofree uint8_t *stored = g_malloc0(len + 1);
     Forged c = {
-        2, .flags = 2, .seq = 1, .payload = stored, .raw_bytes = 1000
+        2, .flags = 2, .seq = 1, .payload = stored,
+        .raw_bytes = t->claimed_bytes
     };
     g_autoptr(GByteArray) f = g_byte_array_new();
-    uLong n = c.raw_bytes;
-    bool good = false;
 
-    memset(raw, REPLAY_EV_INTERRUPT, sizeof(raw));
-    if (g_str_equal(what, "bomb")) {
-        n = sizeof(raw);
-    } else if (g_str_equal(what, "raw-too-short")) {
-        n++;
-    } else if (g_str_equal(what, "raw-too-long")) {
-        n--;
-    } else if (g_str_equal(what, "largest")) {
-        n = REPLAY_LOG_CHUNK_MAX_BYTES;
-        c.raw_bytes = n;
-        good = true;
-    }
-    g_assert_cmpint(compress(stored, &len, raw, n), ==, Z_OK);
-    if (g_str_equal(what, "more-stored")) {
-        stored[len++] = 0;
-    } else if (g_str_equal(what, "less-stored")) {
-        len--;
-    } else if (g_str_equal(what, "adler")) {
-        stored[len - 1] ^= 1;
-    } else if (g_str_equal(what, "dictionary")) {
+    memset(raw, REPLAY_EV_INTERRUPT, t->raw_bytes);
+    g_assert_cmpint(compress(stored, &len, raw, t->raw_bytes), ==, Z_OK);
+    stored[len - 1] ^= t->adler_flips;
+    if (t->needs_dictionary) {
         stored[1] = 0x20;               /* FDICT, and its check bits */
         stored[1] += 31 - ((stored[0] << 8) + stored[1]) % 31;
     }
-    c.stored_bytes = len;
-    c.payload_len = len;
+    c.stored_bytes = len + t->stored_excess;
+    c.payload_len = c.stored_bytes;
     forge_begin(f);
     forge_chunk(f, &c);
-    check_bytes(f->data, f->len, good ? REPLAY_LOG_CUT : REPLAY_LOG_DAMAGED,
-                good ? n : 0, good ? "is cut" : "does not inflate to");
+    if (t->is_good) {
+        check_bytes(f->data, f->len, REPLAY_LOG_CUT, t->raw_bytes, "is cut");
+    } else {
+        check_bytes(f->data, f->len, REPLAY_LOG_DAMAGED, 0,
+                    "does not inflate to the length");
+    }
 }
 
 /* An event of a packet of 200 bytes between two others. */
@@ -1706,28 +1731,29 @@ typedef struct Apart {
 #define APART(bytes) .events = (bytes), .events_bytes = sizeof(bytes) - 1
 
 static const Apart aparts[] = {
-    { "right", APART(APART_EVENTS), .packets_bytes = 200, .good = 3 },
-    { "packet-too-short", APART(APART_EVENTS), .packets_bytes = 199,
+    { "right/reads-the-same", APART(APART_EVENTS), .packets_bytes = 200,
+      .good = 3 },
+    { "packet-too-short/reports", APART(APART_EVENTS), .packets_bytes = 199,
       .good = 1, .part = "beyond the end of its chunk" },
-    { "packet-missing", APART(APART_EVENTS),
+    { "packet-missing/reports", APART(APART_EVENTS),
       .good = 1, .part = "beyond the end of its chunk" },
-    { "packet-too-many", APART(APART_EVENTS), .packets_bytes = 400,
+    { "packet-too-many/reports", APART(APART_EVENTS), .packets_bytes = 400,
       .good = 3, .part = "belongs to no event" },
-    { "no-event", APART(""), .packets_bytes = 200,
+    { "no-event/reports", APART(""), .packets_bytes = 200,
       .part = "belongs to no event" },
-    { "event-cut", APART("\x01\x16\0\0\xc8"), .packets_bytes = 200,
+    { "event-cut/reports", APART("\x01\x16\0\0\xc8"), .packets_bytes = 200,
       .good = 1, .part = "has an incomplete or invalid number" },
-    { "event-unknown", APART("\x01\xff"), .packets_bytes = 200,
+    { "event-unknown/reports", APART("\x01\xff"), .packets_bytes = 200,
       .good = 1, .part = "a feature that this QEMU does not have" },
-    { "small-packet", APART("\x01\x16\0\0\x7f"), .packets_bytes = 127,
+    { "small-packet/reports", APART("\x01\x16\0\0\x7f"), .packets_bytes = 127,
       .good = 1, .part = "beyond the end of its chunk" },
-    { "other-bytes", APART("\x14\0\xc8\x01"), .packets_bytes = 200,
+    { "other-bytes/reports", APART("\x14\0\xc8\x01"), .packets_bytes = 200,
       .part = "beyond the end of its chunk" },
-    { "raw-too-long", APART(APART_EVENTS), .packets_bytes = 200,
+    { "raw-too-long/reports", APART(APART_EVENTS), .packets_bytes = 200,
       .raw_excess = 1, .part = "does not inflate to the length" },
-    { "raw-too-short", APART(APART_EVENTS), .packets_bytes = 200,
+    { "raw-too-short/reports", APART(APART_EVENTS), .packets_bytes = 200,
       .raw_excess = -1, .part = "does not inflate to the length" },
-    { "raw-without-packets", APART(APART_EVENTS), .packets_bytes = 200,
+    { "raw-without-packets/reports", APART(APART_EVENTS), .packets_bytes = 200,
       .raw_excess = -200, .part = "does not inflate to the length" },
 };
 
@@ -2022,152 +2048,133 @@ static void test_fixed_events(void)
 
 /* --- Main ------------------------------------------------------------- */
 
-static void add(const char *name, const char *then, const void *data,
-                GTestDataFunc func)
-{
-    g_autofree char *path = g_strdup_printf("/replay-log/%s/%s", name, then);
+typedef struct Test {
+    const char *name;           /* "given/then" */
+    GTestFunc func;
+} Test;
 
-    g_test_add_data_func(path, data, func);
+static const Test tests[] = {
+    { "largest-event/reads-the-same", test_largest_event },
+    { "description/reads-the-same", test_description },
+    { "description-with-adapters/finds-names-by-number",
+      test_description_adapters },
+    { "description-without-adapters/finds-no-name",
+      test_description_no_adapters },
+    { "description-too-large/reports", test_description_too_large },
+    { "event-names/match-the-enum", test_event_names },
+    { "crc32c/equals-qemus", test_crc32c },
+    { "fixed-events/give-the-same-bytes", test_fixed_events },
+    { "written-events/are-counted", test_stats },
+    { "small-chunk/next-is-deflated", test_small_chunk },
+    { "random-packets/rest-is-deflated", test_apart_small },
+    { "growing-file/has-info", test_info },
+
+    { "seek-to-wrong-place/reports-and-stays", test_seek_wrong_place },
+    { "seek-with-thinned-index/finds-each-event", test_seek_thinned_index },
+    { "seek-with-wrong-index/finds-the-event", test_index_of_lies },
+
+    { "new-file/is-private", test_mode },
+    { "existing-file/is-kept", test_existing },
+    { "two-writers/second-is-refused", test_lock },
+    { "not-a-regular-file/reports", test_no_file },
+    { "no-description/stays-in-memory", test_undescribed },
+    { "killed-writer/reads-to-the-last-flush", test_killed },
+    { "full-disk/loses-nothing", test_full },
+    { "full-disk-at-close/reads-to-the-cut", test_full_at_close },
+    { "full-disk-at-description/can-be-repeated", test_full_at_description },
+    { "full-disk-for-too-long/ends-the-recording", test_full_for_too_long },
+
+    { "flipped-byte/reports", test_flipped_byte },
+    { "truncated-file/reads-to-the-cut", test_truncated },
+    { "moved-chunks/reports", test_moved_chunks },
+
+    { "too-many-keys/reports", test_too_many_keys },
+    { "end-of-another-length/reports", test_end_of_another_length },
+    { "end-of-other-kinds/reports", test_end_of_other_kinds },
+    { "seek-past-damage/reports", test_seek_past_damage },
+    { "more-after-end/reports", test_more_after_end },
+    { "optional-chunk/is-skipped", test_optional_chunk },
+
+    { "document-events/match-the-enum", test_document_events },
+    { "document-layout/reads-a-recording", test_document_layout },
+};
+
+/* A test for each row of a table. */
+typedef struct TableTest {
+    const char *given;          /* the name is @given, the row's, @then */
+    const void *rows;           /* the first member of a row is its name */
+    size_t n_rows;
+    size_t row_bytes;
+    const char *then;
+    GTestDataFunc func;
+} TableTest;
+
+#define TABLE(table) \
+    .rows = (table), .n_rows = ARRAY_SIZE(table), \
+    .row_bytes = sizeof((table)[0])
+
+static const TableTest table_tests[] = {
+    { "", TABLE(round_trips), "/reads-the-same", test_round_trip },
+    { "seek-", TABLE(seeks), "/finds-each-event", test_seek },
+    { "", TABLE(foreign), "/reports", test_foreign },
+    { "", TABLE(forged_headers), "/reports", test_header },
+    { "", TABLE(forged_descriptions), "/reports", test_forged_description },
+    { "", TABLE(forged_chunks), "/reports", test_forged_chunk },
+    { "inflate-", TABLE(inflations), "", test_inflation },
+    { "apart-", TABLE(aparts), "", test_apart },
+};
+
+static void add_tests(void)
+{
+    size_t i, k;
+
+    for (i = 0; i < ARRAY_SIZE(tests); i++) {
+        g_autofree char *path = g_strconcat("/replay-log/", tests[i].name,
+                                            NULL);
+
+        g_test_add_func(path, tests[i].func);
+    }
+    for (i = 0; i < ARRAY_SIZE(table_tests); i++) {
+        const TableTest *t = &table_tests[i];
+
+        for (k = 0; k < t->n_rows; k++) {
+            const void *row = (const char *)t->rows + k * t->row_bytes;
+            g_autofree char *path = g_strconcat("/replay-log/", t->given,
+                                                *(const char *const *)row,
+                                                t->then, NULL);
+
+            g_test_add_data_func(path, row, t->func);
+        }
+    }
+}
+
+static void remove_tmp_dir(void)
+{
+    GDir *dir = g_dir_open(tmp_dir, 0, NULL);
+    const char *name;
+
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(tmp_dir, name, NULL);
+
+        g_unlink(path);
+    }
+    g_dir_close(dir);
+    g_rmdir(tmp_dir);
 }
 
 int main(int argc, char **argv)
 {
-    static const char *const inflations[] = {
-        "bomb", "raw-too-short", "raw-too-long", "more-stored", "less-stored",
-        "adler", "dictionary", "largest",
-    };
-    static const RoundTrip seeks[] = {
-        { "nothing" },
-        { "chunks", 0, 40, 500, 256, 60 },
-        { "chunks-compressed", REPLAY_LOG_COMPRESS, 100, 500, 4 },
-        { "packets-apart", REPLAY_LOG_COMPRESS, 300, 1514, 256,
-          .is_traffic = true },
-    };
-    size_t i;
     int ret;
 
     g_test_init(&argc, &argv, NULL);
     tmp_dir = g_dir_make_tmp("test-replay-log-XXXXXX", NULL);
     g_assert_nonnull(tmp_dir);
-
-    for (i = 0; i < ARRAY_SIZE(round_trips); i++) {
-        add(round_trips[i].name, "reads-the-same", &round_trips[i],
-            test_round_trip);
-    }
-    g_test_add_func("/replay-log/largest-event/reads-the-same",
-                    test_largest_event);
-    g_test_add_func("/replay-log/description/reads-the-same",
-                    test_description);
-    g_test_add_func("/replay-log/description-adapters/have-names-by-number",
-                    test_description_adapters);
-    g_test_add_func("/replay-log/description-no-adapters/has-no-name",
-                    test_description_no_adapters);
-    g_test_add_func("/replay-log/description-too-large/reports",
-                    test_description_too_large);
-    g_test_add_func("/replay-log/event-names/match-the-enum",
-                    test_event_names);
-    g_test_add_func("/replay-log/crc32c/is-qemus", test_crc32c);
-    g_test_add_func("/replay-log/stats/count-what-was-written", test_stats);
-    g_test_add_func("/replay-log/small-chunk/next-is-deflated",
-                    test_small_chunk);
-    g_test_add_func("/replay-log/random-packets/rest-is-deflated",
-                    test_apart_small);
-    g_test_add_func("/replay-log/info/tells-chunks-and-end", test_info);
-
-    for (i = 0; i < ARRAY_SIZE(seeks); i++) {
-        g_autofree char *name = g_strdup_printf("seek-%s", seeks[i].name);
-
-        add(name, "finds-each-event", &seeks[i], test_seek);
-    }
-    g_test_add_func("/replay-log/seek-nowhere/reports-and-stays",
-                    test_seek_nowhere);
-    g_test_add_func("/replay-log/seek-thinned-index/finds-each-event",
-                    test_seek_thinned_index);
-    g_test_add_func("/replay-log/seek-index-of-lies/finds-it-all-the-same",
-                    test_index_of_lies);
-
-    g_test_add_func("/replay-log/new-file/is-private", test_mode);
-    g_test_add_func("/replay-log/existing-file/is-kept", test_existing);
-    g_test_add_func("/replay-log/two-writers/one-is-refused", test_lock);
-    g_test_add_func("/replay-log/no-regular-file/reports", test_no_file);
-    g_test_add_func("/replay-log/undescribed/stays-in-memory",
-                    test_undescribed);
-    g_test_add_func("/replay-log/killed/reads-to-the-last-flush",
-                    test_killed);
-    g_test_add_func("/replay-log/full/loses-nothing", test_full);
-    g_test_add_func("/replay-log/full-at-close/reads-to-the-cut",
-                    test_full_at_close);
-    g_test_add_func("/replay-log/full-at-description/can-be-repeated",
-                    test_full_at_description);
-    g_test_add_func("/replay-log/full-for-too-long/ends-the-recording",
-                    test_full_for_too_long);
-
-    g_test_add_func("/replay-log/flipped-byte/reports", test_flipped_byte);
-    g_test_add_func("/replay-log/truncated/reads-to-the-cut",
-                    test_truncated);
-    g_test_add_func("/replay-log/moved-chunks/report", test_moved_chunks);
-
-    for (i = 0; i < ARRAY_SIZE(foreign); i++) {
-        add(foreign[i].name, "reports", &foreign[i], test_foreign);
-    }
-    for (i = 0; i < ARRAY_SIZE(forged_headers); i++) {
-        add(forged_headers[i].name, "reports", &forged_headers[i],
-            test_header);
-    }
-    for (i = 0; i < ARRAY_SIZE(forged_descriptions); i++) {
-        add(forged_descriptions[i].name, "reports", &forged_descriptions[i],
-            test_forged_description);
-    }
-    g_test_add_func("/replay-log/too-many-keys/reports", test_too_many_keys);
-    for (i = 0; i < ARRAY_SIZE(forged_chunks); i++) {
-        add(forged_chunks[i].name, "reports", &forged_chunks[i],
-            test_forged_chunk);
-    }
-    g_test_add_func("/replay-log/end-of-another-length/reports",
-                    test_end_of_another_length);
-    g_test_add_func("/replay-log/end-of-other-kinds/reports",
-                    test_end_of_other_kinds);
-    g_test_add_func("/replay-log/seek-past-damage/reports",
-                    test_seek_past_damage);
-    g_test_add_func("/replay-log/more-after-end/reports",
-                    test_more_after_end);
-    g_test_add_func("/replay-log/optional-chunk/is-skipped",
-                    test_optional_chunk);
-    for (i = 0; i < ARRAY_SIZE(inflations); i++) {
-        g_autofree char *name = g_strdup_printf("inflate-%s", inflations[i]);
-
-        add(name, g_str_equal(inflations[i], "largest") ? "reads" : "reports",
-            inflations[i], test_inflation);
-    }
-    for (i = 0; i < ARRAY_SIZE(aparts); i++) {
-        g_autofree char *name = g_strdup_printf("apart-%s", aparts[i].name);
-
-        add(name, aparts[i].part ? "reports" : "reads-the-same", &aparts[i],
-            test_apart);
-    }
-
-    g_test_add_func("/replay-log/document-events/match-the-enum",
-                    test_document_events);
-    g_test_add_func("/replay-log/document-layout/reads-a-recording",
-                    test_document_layout);
-
-    g_test_add_func("/replay-log/fixed-events/give-the-same-bytes",
-                    test_fixed_events);
-
+    add_tests();
     ret = g_test_run();
-    if (!ret) {
-        const char *name;
-        GDir *dir = g_dir_open(tmp_dir, 0, NULL);
-
-        while ((name = g_dir_read_name(dir))) {
-            g_autofree char *path = g_build_filename(tmp_dir, name, NULL);
-
-            g_unlink(path);
-        }
-        g_dir_close(dir);
-        g_rmdir(tmp_dir);
-    } else {
+    if (ret) {
         fprintf(stderr, "the recordings are in %s\n", tmp_dir);
+    } else {
+        remove_tmp_dir();
     }
     g_free(tmp_dir);
     return ret;
