@@ -1,10 +1,11 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Recordings as files: what the writer writes, the reader reads; and what
- * anybody else wrote, it survives.  Files made here by hand have right
- * checksums (by QEMU's crc32c(), the reader may use another), so that what is
- * behind these is tested too.
+ * Tests of recordings as files: the reader reads what the writer has written,
+ * and refuses any other bytes without a crash.  Hand-made files have correct
+ * checksums, so that the tests reach the checks behind the checksums.  The
+ * checksums come from QEMU's crc32c(), because the reader may use another
+ * implementation.
  */
 
 #include "qemu/osdep.h"
@@ -19,7 +20,7 @@
 
 static char *tmp_dir;
 
-/* Returns: a path (owned) that no other test uses. */
+/* Returns: an owned path that no other test uses. */
 static char *test_path(void)
 {
     static unsigned n;
@@ -27,7 +28,7 @@ static char *test_path(void)
     return g_strdup_printf("%s/rec-%u", tmp_dir, n++);
 }
 
-/* No message may carry what a terminal would obey, nor be empty. */
+/* A message must not be empty, nor contain control characters. */
 static void check_message(Error *err)
 {
     const char *p;
@@ -57,7 +58,7 @@ typedef struct Event {
     uint64_t num[REPLAY_LOG_NUMS_MAX];
     uint8_t *data;
     size_t len_bytes;
-    ReplayLogPos pos;           /* where the writer said it would stand */
+    ReplayLogPos pos;           /* its place according to the writer */
 } Event;
 
 static void event_free(gpointer opaque)
@@ -83,7 +84,7 @@ static uint64_t random_number(void)
     return n >> g_test_rand_int_range(0, 64);
 }
 
-/* @texture: how many different bytes there are in the data */
+/* @texture: the data consists of bytes below this number */
 static Event *event_new(uint8_t kind, size_t len_bytes, int texture)
 {
     const char *fields = replay_log_event_fields(kind);
@@ -103,14 +104,14 @@ static Event *event_new(uint8_t kind, size_t len_bytes, int texture)
         }
     }
     if (kind == REPLAY_EV_INSTRUCTION) {
-        e->num[0] = (e->num[0] >> 32) + 1;      /* the end is far away */
+        e->num[0] = (e->num[0] >> 32) + 1;      /* do not overflow */
     } else if (kind == REPLAY_EV_ASYNC_NET) {
         e->num[0] &= 3;
     }
     return e;
 }
 
-/* Returns: @rounds of each kind there is, each number anything. */
+/* Returns: @rounds events of each kind with random numbers and data. */
 static GPtrArray *events_new(unsigned rounds, size_t len_max, int texture)
 {
     GPtrArray *events = g_ptr_array_new_with_free_func(event_free);
@@ -128,7 +129,7 @@ static GPtrArray *events_new(unsigned rounds, size_t len_max, int texture)
     return events;
 }
 
-/* Returns: @packets, and what a busy guest does between them. */
+/* Returns: @packets packets, and typical events of a busy guest between. */
 static GPtrArray *traffic_new(unsigned packets, size_t len_max, int texture)
 {
     static const uint8_t between[] = {
@@ -180,7 +181,7 @@ static bool write_event(ReplayLogWriter *w, Event *e)
     return replay_log_write_event(w, e->kind, e->num, e->data, e->len_bytes);
 }
 
-/* @flush_each: after so many events, 0: never */
+/* @flush_each: flush after this number of events; 0: never */
 static void write_events(ReplayLogWriter *w, GPtrArray *events,
                          unsigned flush_each)
 {
@@ -224,10 +225,11 @@ static void check_event(const ReplayLogEvent *ev, const Event *e)
 }
 
 /*
- * Reads to the end, where each event must be the next one of @events, from
- * number @from on.
+ * Reads to the end, and checks that the events are those in @events, beginning
+ * with number @from.  Sets @n to the number of events that were read, and @err
+ * to the message at the end.
  *
- * Returns: why it ended; in *@n how many there were, in *@err the reason
+ * Returns: the status at the end.
  */
 static ReplayLogStatus read_events(ReplayLogReader *r, GPtrArray *events,
                                    size_t from, size_t *n, Error **err)
@@ -247,7 +249,7 @@ static ReplayLogStatus read_events(ReplayLogReader *r, GPtrArray *events,
     }
     check_message(*err);
 
-    /* It is final, and repeats. */
+    /* The status is final, and repeats. */
     again = replay_log_read_event(r, &ev, &err_again);
     g_assert_cmpint(again, ==, status);
     g_assert_cmpstr(error_get_pretty(err_again), ==, error_get_pretty(*err));
@@ -515,7 +517,7 @@ static void test_stats(void)
     replay_log_writer_close(w, &error_abort);
 }
 
-/* A chunk that is too small to shrink keeps no other from being tried. */
+/* After a chunk that is too small to shrink, the next one is deflated. */
 static void test_small_chunk(void)
 {
     g_autofree char *path = test_path();
@@ -558,7 +560,7 @@ static void test_info(void)
     g_assert_cmpint(info.file_bytes, ==, stats.stored_bytes);
     g_assert_cmpint(info.raw_bytes, ==, stats.raw_bytes);
 
-    /* It may grow while it is open, and is not moved by being asked. */
+    /* The file grows while it is open, and the reader keeps its place. */
     g_assert_cmpint(replay_log_read_event(r, &ev, &error_abort), ==,
                     REPLAY_LOG_OK);
     replay_log_writer_close(w, &error_abort);
@@ -732,7 +734,7 @@ static void test_seek_wrong_place(void)
     replay_log_reader_close(r);
 }
 
-/* More chunks than the index has room for. */
+/* The recording has more chunks than the index has entries. */
 static void test_seek_thinned_index(void)
 {
     g_autofree char *path = test_path();
@@ -784,7 +786,7 @@ static void test_existing(void)
     check_open_fails(path, 0, "already a recording: complete");
     check_reads(path, events, REPLAY_LOG_END, events->len);
 
-    /* With leave to overwrite, it stays until there is something better. */
+    /* With REPLAY_LOG_OVERWRITE it is kept until the description. */
     w = replay_log_writer_open(path, REPLAY_LOG_OVERWRITE, &error_abort);
     check_reads(path, events, REPLAY_LOG_END, events->len);
     replay_log_writer_close(w, &error_abort);
@@ -868,7 +870,7 @@ static void test_undescribed(void)
     g_assert_cmpint(st.st_size, ==, 0);
 }
 
-/* A writer that is killed takes only what it had not flushed with it. */
+/* A kill loses only the events that the writer has not flushed. */
 static void test_killed(void)
 {
     g_autofree char *twin = test_path();
@@ -877,7 +879,7 @@ static void test_killed(void)
     int status;
     pid_t pid;
 
-    record(twin, 0, events, 100);       /* this fills in their places */
+    record(twin, 0, events, 100);       /* sets the places of the events */
     pid = fork();
     if (!pid) {
         write_events(writer_new(path, 0), events, 100);
@@ -888,7 +890,7 @@ static void test_killed(void)
     check_reads(path, events, REPLAY_LOG_CUT, events->len / 100 * 100);
 }
 
-/* Lets files grow to @bytes, and no further. */
+/* Limits the size of files to @bytes. */
 static void limit_file_size(rlim_t bytes)
 {
     struct rlimit limit;
@@ -900,8 +902,8 @@ static void limit_file_size(rlim_t bytes)
 }
 
 /*
- * A file system that is full, for a while: what is in the file can be
- * replayed; with room again nothing is missing.
+ * The file system is full for a while.  Meanwhile the events in the file can be
+ * read.  Once there is room again, the recording becomes complete.
  */
 static void test_full(void)
 {
@@ -918,7 +920,7 @@ static void test_full(void)
     for (i = 0; i < events->len; i++) {
         bool now = write_event(w, g_ptr_array_index(events, i));
 
-        g_assert_true(ok || !now);      /* only a flush repairs */
+        g_assert_true(ok || !now);      /* only a flush retries */
         ok = now;
         g_assert_cmpint(replay_log_writer_error(w), ==, ok ? 0 : EFBIG);
     }
@@ -932,7 +934,7 @@ static void test_full(void)
         err = NULL;
     }
 
-    /* Nothing half-written stays, so this is a cut at a chunk's end. */
+    /* The writer has removed the incomplete chunk. */
     r = replay_log_reader_open(path, &error_abort);
     g_assert_cmpint(read_events(r, events, 0, &n, &err), ==, REPLAY_LOG_CUT);
     error_free(err);
@@ -1000,7 +1002,7 @@ static void test_full_at_description(void)
     check_reads(path, none, REPLAY_LOG_END, 0);
 }
 
-/* Full for so long that memory ends: then the recording has ended, too. */
+/* The file system is full until the writer may not keep more events. */
 static void test_full_for_too_long(void)
 {
     g_autofree char *path = test_path();
@@ -1055,7 +1057,7 @@ static Bytes bytes_of(const char *path)
     return b;
 }
 
-/* Returns: few events, but all kinds, and something worth deflating. */
+/* Returns: a few events of all kinds, one of which can be deflated. */
 static GPtrArray *small_events(void)
 {
     GPtrArray *events = events_new(3, 12, 2);
@@ -1081,7 +1083,11 @@ static Bytes small_recording(const char *path, GPtrArray *events)
     return bytes_of(path);
 }
 
-/* Returns: what became of it; events are a prefix, or the test fails. */
+/*
+ * Checks that the events which can be read are the first ones of @events.
+ *
+ * Returns: the status after them.
+ */
 static ReplayLogStatus read_damaged(const char *path, GPtrArray *events)
 {
     Error *err = NULL;
@@ -1101,7 +1107,7 @@ static ReplayLogStatus read_damaged(const char *path, GPtrArray *events)
     g_assert_nonnull(strstr(error_get_pretty(err), path));
     error_free(err);
 
-    /* No other way in is less careful. */
+    /* Info and seeking survive the damage, too. */
     replay_log_reader_info(r);
     if (!replay_log_reader_seek(r, &pos, &err_seek)) {
         check_message(err_seek);
@@ -1156,14 +1162,14 @@ static void test_truncated(void)
             described = described ?: len + 1;
         }
     }
-    /* From the description's end on each is replayable up to its cut. */
+    /* A cut behind the description leaves a recording that can be read. */
     g_assert_cmpint(described, ==, REPLAY_LOG_HEADER_BYTES +
                     REPLAY_LOG_CHUNK_HDR_BYTES +
                     ldl_le_p(b.data + REPLAY_LOG_HEADER_BYTES + 8));
     g_free(b.data);
 }
 
-/* Chunks that are whole, each of them, but not where they belong. */
+/* Each chunk is whole, but a chunk is not in its place. */
 static void test_moved_chunks(void)
 {
     g_autofree char *path = test_path();
@@ -1183,19 +1189,19 @@ static void test_moved_chunks(void)
     for (i = 0; i < n; i++) {
         g_autoptr(GString) s = g_string_new_len((char *)b.data, b.len);
 
-        /* left out, */
+        /* A chunk is missing. */
         g_string_erase(s, offset[i], offset[i + 1] - offset[i]);
         g_file_set_contents(path, s->str, s->len, NULL);
         g_assert_cmpint(read_damaged(path, events), ==,
                         i == n - 1 ? REPLAY_LOG_CUT : REPLAY_LOG_DAMAGED);
-        /* there twice, */
+        /* A chunk is there twice. */
         g_string_truncate(s, 0);
         g_string_append_len(s, (char *)b.data, offset[i + 1]);
         g_string_append_len(s, (char *)b.data + offset[i],
                             b.len - offset[i]);
         g_file_set_contents(path, s->str, s->len, NULL);
         g_assert_cmpint(read_damaged(path, events), ==, REPLAY_LOG_DAMAGED);
-        /* or left on the disk by a recording that was there before. */
+        /* The last chunks belong to an older recording. */
         g_string_truncate(s, 0);
         g_string_append_len(s, (char *)b.data, offset[i]);
         g_string_append_len(s, (char *)b_other.data + offset[i],
@@ -1207,7 +1213,7 @@ static void test_moved_chunks(void)
     g_free(b_other.data);
 }
 
-/* --- Files made by hand ----------------------------------------------- */
+/* --- Hand-made files -------------------------------------------------- */
 
 #define FORGED_UUID "0123456789abcdef"
 #define FORGED_TAG  0x33323130
@@ -1270,7 +1276,7 @@ static void forge_begin(GByteArray *f)
     forge_chunk(f, &desc);
 }
 
-/* An end that is right for a recording of @events INTERRUPTs. */
+/* Appends a valid end chunk for a recording of @events INTERRUPTs. */
 static void forge_end(GByteArray *f, uint32_t seq, uint8_t events)
 {
     uint8_t p[] = {
@@ -1319,7 +1325,7 @@ static void check_bytes(const void *data, size_t len, ReplayLogStatus expected,
     g_unlink(path);
 }
 
-/* A file, given byte by byte, that is no recording. */
+/* The first bytes of a file that is not a recording. */
 typedef struct Foreign {
     const char *name;
     const char *bytes;
@@ -1362,7 +1368,7 @@ static void test_foreign(gconstpointer opaque)
     check_bytes(t->bytes, t->len, REPLAY_LOG_IO_ERROR, 0, t->part);
 }
 
-/* A header that is whole, but says what is not known. */
+/* A header with a correct checksum, but with unknown values. */
 typedef struct ForgedHeader {
     const char *name;
     uint32_t version;
@@ -1395,7 +1401,7 @@ typedef struct ForgedChunk {
     const char *name;
     const char *part;
     Forged c;
-    size_t events;              /* that can be read before it is noticed */
+    size_t events;              /* read before the error is found */
 } ForgedChunk;
 
 static const ForgedChunk forged_descriptions[] = {
@@ -1455,7 +1461,7 @@ static void test_too_many_keys(void)
     check_bytes(f->data, f->len, REPLAY_LOG_IO_ERROR, 0, "too many keys");
 }
 
-/* A second chunk, behind a good description and before a good end. */
+/* A chunk between a valid description and a valid end chunk. */
 static const ForgedChunk forged_chunks[] = {
     { "second-description", "second description",
       { 1, .seq = 1, PAYLOAD("\1k\1v") } },
@@ -1661,12 +1667,15 @@ static void test_optional_chunk(void)
     check_bytes(f->data, f->len, REPLAY_LOG_DAMAGED, 0, "payload's checksum");
 }
 
-/* A chunk whose checksums are right, but whose zlib stream is not. */
+/*
+ * A chunk with correct checksums, but with a zlib stream that is damaged or
+ * differs from the lengths in the header.
+ */
 typedef struct Inflation {
     const char *name;
-    uLong raw_bytes;            /* of the stream; the header says the other */
-    uint32_t claimed_bytes;
-    int stored_excess;          /* bytes to add to the stream, or to cut off */
+    uLong raw_bytes;            /* what the stream inflates to */
+    uint32_t claimed_bytes;     /* the raw length in the header */
+    int stored_excess;          /* bytes to append; negative: to remove */
     uint8_t adler_flips;        /* bits to flip in the stream's checksum */
     bool needs_dictionary;
     bool is_good;
@@ -1715,7 +1724,7 @@ static void test_inflation(gconstpointer opaque)
     }
 }
 
-/* An event of a packet of 200 bytes between two others. */
+/* An ASYNC_NET event with 200 bytes between two other events. */
 #define APART_EVENTS    "\x01\x16\0\0\xc8\x01\x01"
 
 typedef struct Apart {
@@ -1723,9 +1732,9 @@ typedef struct Apart {
     const char *events;
     size_t events_bytes;
     size_t packets_bytes;
-    int raw_excess;             /* what the raw length is too large by */
-    unsigned good;              /* how many events are read */
-    const char *part;           /* of the message; NULL: all are good */
+    int raw_excess;             /* of the raw length in the header */
+    unsigned good;              /* events that are read */
+    const char *part;           /* of the message; NULL: all is valid */
 } Apart;
 
 #define APART(bytes) .events = (bytes), .events_bytes = sizeof(bytes) - 1
@@ -1777,7 +1786,7 @@ static void test_apart(gconstpointer opaque)
                 t->good, t->part ?: "is cut");
 }
 
-/* Random packets hide nothing: what stands between them is deflated. */
+/* The bytes between random packets are deflated. */
 static void test_apart_small(void)
 {
     g_autofree char *path = test_path();
@@ -1844,7 +1853,7 @@ static void test_index_of_lies(void)
 
 static char *document(void)
 {
-    /* G_TEST_SRCDIR is tests/unit, or tests */
+    /* G_TEST_SRCDIR is tests/unit or tests. */
     g_autofree char *path = g_test_build_filename(G_TEST_DIST, "..", "..",
                                                   "docs", "replay.txt", NULL);
     g_autofree char *path2 = g_test_build_filename(G_TEST_DIST, "..", "docs",
@@ -1858,7 +1867,7 @@ static char *document(void)
     return text;
 }
 
-/* The lines "  0x16  async-net  uub  adapter, flags, packet" */
+/* Compares rows such as "  0x16  async-net  uub  adapter, flags, packet". */
 static void test_document_events(void)
 {
     g_autofree char *text = document();
@@ -1919,7 +1928,7 @@ static uint64_t document_value(const char *text, const char *table,
     return ldn_le_p(p + offset, size);
 }
 
-/* Walks through a recording with nothing but the tables of the document. */
+/* Walks through a recording using only the tables of the document. */
 static void test_document_layout(void)
 {
     const char *header = "\nThe header\n";
@@ -1991,8 +2000,8 @@ static void test_document_layout(void)
 }
 
 /*
- * Returns: the checksum of a recording without its UUID, which is random, and
- * what depends on that: the tags and the checksums of headers.
+ * Returns: the checksum of a recording without its random UUID, and without the
+ * tags and the checksums of headers, which depend on the UUID.
  */
 static uint32_t checksum_without_uuid(const Bytes *b)
 {
@@ -2009,8 +2018,9 @@ static uint32_t checksum_without_uuid(const Bytes *b)
 }
 
 /*
- * A change of the format needs a new REPLAY_LOG_VERSION, and then also another
- * checksum here.  The recording is not compressed: versions of zlib differ.
+ * A change of the format needs a new REPLAY_LOG_VERSION, and then also a new
+ * checksum here.  The recording is not compressed, because the bytes depend on
+ * the version of zlib.
  */
 static void test_fixed_events(void)
 {
