@@ -1,16 +1,16 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Fuzz target for the reader of recordings: any bytes are a file, which is
- * opened, read to its end, examined, and sought in.  tests/fuzz/run builds
- * it, with libFuzzer and sanitizers, and runs it.
+ * Fuzz target for the reader of recordings.  It treats each input as a file:
+ * it opens the file, reads it to the end, asks for its info, and seeks in it.
+ * tests/fuzz/run builds the target with libFuzzer and sanitizers, and runs it.
  *
- * Random bytes would stay before the first checksum.  So the mutator changes
- * what is behind them - headers, and payloads as they are when inflated - and
- * puts the checksums, the lengths and mostly the counts right afterwards.
+ * Random bytes would not get past the first checksum.  So the mutator changes
+ * headers and inflated payloads, and then corrects the checksums, the lengths
+ * and mostly also the counts.
  *
- * With REPLAY_FUZZ_SEEDS in its environment the program only writes a few
- * recordings into that folder.
+ * If REPLAY_FUZZ_SEEDS in the environment names a folder, the program only
+ * writes a few recordings into this folder.
  */
 
 #include "qemu/osdep.h"
@@ -23,12 +23,12 @@
 #include "replay/replay-log.h"
 #include "libfuzzer.h"
 
-/* How many places of a recording are sought again. */
+/* The number of places to seek to in each recording. */
 #define FUZZ_PLACES         16
-/* One more chunk than the mutator looks at. */
+/* The most chunks of a recording that the mutator looks at. */
 #define FUZZ_CHUNKS         64
 
-/* What no input may do. */
+/* Aborts with the message @what unless @ok.  No input may cause this. */
 static void fuzz_check(bool ok, const char *what)
 {
     if (!ok) {
@@ -37,7 +37,7 @@ static void fuzz_check(bool ok, const char *what)
     }
 }
 
-/* Returns: the path (borrowed) of a file in memory with these bytes. */
+/* Returns: the path of a file in memory with the bytes of @data, borrowed. */
 static const char *fuzz_file(const uint8_t *data, size_t size)
 {
     static char path[32];
@@ -46,7 +46,7 @@ static const char *fuzz_file(const uint8_t *data, size_t size)
 
     if (fd < 0) {
         fd = memfd_create("fuzz", MFD_CLOEXEC);
-        fuzz_check(fd >= 0, "no file in memory");
+        fuzz_check(fd >= 0, "cannot create a file in memory");
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     }
     fuzz_check(ftruncate(fd, size) == 0, "no room in memory");
@@ -59,15 +59,15 @@ static const char *fuzz_file(const uint8_t *data, size_t size)
     return path;
 }
 
-/* Reasons are printed on terminals. */
+/* QEMU prints the messages on terminals. */
 static void fuzz_check_error(Error *err)
 {
     const char *p = error_get_pretty(err);
 
-    fuzz_check(*p, "a failure without a reason");
+    fuzz_check(*p, "a failure without a message");
     for (; *p; p++) {
         fuzz_check((uint8_t)*p >= 0x20 && (uint8_t)*p != 0x7f,
-                   "a reason with control characters");
+                   "a message with control characters");
     }
     error_free(err);
 }
@@ -76,35 +76,35 @@ static void fuzz_description(const ReplayLogDescription *d)
 {
     size_t i, n = replay_log_description_count(d);
 
-    fuzz_check(n <= REPLAY_LOG_DESC_MAX, "a description too long");
+    fuzz_check(n <= REPLAY_LOG_DESC_MAX, "a description has too many pairs");
     for (i = 0; i < n; i++) {
         const char *value;
         const char *key = replay_log_description_nth(d, i, &value);
 
         fuzz_check(g_utf8_validate(key, -1, NULL) &&
-                   g_utf8_validate(value, -1, NULL), "a string that is none");
+                   g_utf8_validate(value, -1, NULL), "a string is not UTF-8");
         fuzz_check(strlen(key) <= REPLAY_LOG_DESC_STR_MAX &&
                    strlen(value) <= REPLAY_LOG_DESC_STR_MAX,
-                   "a string too long");
+                   "a string is too long");
         fuzz_check(replay_log_description_get(d, key) == value,
-                   "a key with two values");
+                   "a key has two values");
     }
 }
 
-/* Returns: something that depends on all that the event claims to have. */
+/* Returns: a sum that depends on all numbers and bytes of the event. */
 static unsigned fuzz_event(const ReplayLogEvent *ev)
 {
     const char *fields = replay_log_event_fields(ev->kind);
     unsigned sum = 0;
     size_t i, n;
 
-    fuzz_check(fields, "an event of no kind");
+    fuzz_check(fields, "an event has an unknown kind");
     n = strcspn(fields, "b");
-    fuzz_check(ev->n_nums == n, "an event with other fields than its kind's");
-    fuzz_check(!!ev->data == !!fields[n], "an event with bytes");
+    fuzz_check(ev->n_nums == n, "an event has the wrong number of fields");
+    fuzz_check(!!ev->data == !!fields[n], "an event has bytes, or lacks them");
     fuzz_check(ev->len_bytes <= REPLAY_LOG_DATA_MAX_BYTES,
-               "an event too large");
-    fuzz_check(ev->icount <= INT64_MAX, "a negative instruction count");
+               "an event has too many bytes");
+    fuzz_check(ev->icount <= INT64_MAX, "an instruction count is negative");
     for (i = 0; i < n; i++) {
         sum += ev->num[i];
     }
@@ -115,8 +115,9 @@ static unsigned fuzz_event(const ReplayLogEvent *ev)
 }
 
 /*
- * Whether the file ends as complete recordings do.  Then an index may lead
- * elsewhere than reading does, if reading ends before it comes there.
+ * Returns: whether the file ends with the offset of an end chunk.  Then it can
+ * have an index that leads to events which sequential reading never reaches,
+ * because it stops at damage before them.
  */
 static bool fuzz_has_end(const uint8_t *data, size_t size)
 {
@@ -150,13 +151,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     for (n = 0; ; n++) {
         pos = replay_log_reader_pos(r);
-        fuzz_check(pos.event == n, "events are not counted");
+        fuzz_check(pos.event == n, "an event is not counted");
         status = replay_log_read_event(r, &ev, &err);
         if (status != REPLAY_LOG_OK) {
             break;
         }
         fuzz_check(ev.number == n && ev.icount == pos.icount &&
-                   ev.packet == pos.packet, "an event not where it stands");
+                   ev.packet == pos.packet, "an event has the wrong place");
         i = fuzz_event(&ev);
         if (n % step == 0) {
             if (n_places == FUZZ_PLACES) {
@@ -170,28 +171,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_check_error(err);
     err = NULL;
     again = replay_log_read_event(r, &ev, NULL);
-    fuzz_check(again == status, "an end that was none");
+    fuzz_check(again == status, "a final status has changed");
 
     info = replay_log_reader_info(r);
-    fuzz_check(info.file_bytes == size, "a file of another size");
+    fuzz_check(info.file_bytes == size, "the size of the file is wrong");
     fuzz_check(!info.complete || info.events == n ||
-               status != REPLAY_LOG_END, "another number of events");
+               status != REPLAY_LOG_END, "the number of events is wrong");
 
     same = status == REPLAY_LOG_END || !fuzz_has_end(data, size);
     for (i = n_places; i-- > 0; ) {
         bool found = replay_log_reader_seek(r, &place[i], NULL);
 
-        fuzz_check(found || !same, "a place that is lost");
+        fuzz_check(found || !same, "a place is not found again");
         again = replay_log_read_event(r, &ev, NULL);
         fuzz_check(!same || (again == REPLAY_LOG_OK &&
                              ev.number == place[i].event &&
                              fuzz_event(&ev) == sum[i]),
-                   "another event at the same place");
+                   "another event is at the same place");
     }
     fuzz_check(replay_log_reader_seek(r, &pos, NULL) || !same,
-               "an end that is lost");
+               "the end is not found again");
     again = replay_log_read_event(r, &ev, NULL);
-    fuzz_check(again == status || !same, "another end at the same place");
+    fuzz_check(again == status || !same, "another status is at the same place");
     if (!replay_log_reader_seek(r, &anywhere, &err)) {
         fuzz_check_error(err);
     }
@@ -208,7 +209,7 @@ static uint32_t fuzz_random(uint32_t *state, uint32_t below)
     return (*state >> 8) % below;
 }
 
-/* Finds the chunks of a file.  Returns: how many; their offsets in @at. */
+/* Sets @at to the offsets of the chunks.  Returns: the number of chunks. */
 static unsigned fuzz_chunks(const uint8_t *data, size_t size, size_t *at)
 {
     unsigned n = 0;
@@ -254,8 +255,8 @@ static void fuzz_repair_crcs(uint8_t *data, size_t size, uint32_t *state)
 }
 
 /*
- * Puts right where each chunk says that it begins: the reader itself tells
- * where the one before it ended.
+ * Corrects the counts in each header: the reader tells the counts at the end of
+ * the chunks before.
  */
 static void fuzz_repair_counts(uint8_t *data, size_t size)
 {
@@ -268,13 +269,13 @@ static void fuzz_repair_counts(uint8_t *data, size_t size)
         ReplayLogEvent ev;
         ReplayLogPos pos;
 
-        /* Quadratic, and short. */
+        /* This takes quadratic time, but the file is short. */
         r = replay_log_reader_open(fuzz_file(data, at[i]), NULL);
         if (!r) {
             return;
         }
         while (replay_log_read_event(r, &ev, NULL) == REPLAY_LOG_OK) {
-            /* to the end of what is there */
+            /* the last place is the result */
         }
         pos = replay_log_reader_pos(r);
         replay_log_reader_close(r);
@@ -288,7 +289,10 @@ static void fuzz_repair_counts(uint8_t *data, size_t size)
     }
 }
 
-/* Replaces @old bytes at @offset by others.  Returns: the new size. */
+/*
+ * Replaces @old bytes at @offset by @len bytes, if there is room.
+ * Returns: the new size.
+ */
 static size_t fuzz_replace(uint8_t *data, size_t size, size_t max_size,
                            size_t offset, size_t old, const uint8_t *with,
                            size_t len)
@@ -301,7 +305,7 @@ static size_t fuzz_replace(uint8_t *data, size_t size, size_t max_size,
     return size - old + len;
 }
 
-/* Mutates what a payload is when inflated, and stores that. */
+/* Mutates the inflated payload of a chunk, and may deflate the result. */
 static size_t fuzz_mutate_payload(uint8_t *data, size_t size, size_t max_size,
                                   size_t at, uint32_t *state)
 {
@@ -357,7 +361,7 @@ static size_t fuzz_mutate_payload(uint8_t *data, size_t size, size_t max_size,
     return new_size;
 }
 
-/* Puts an end, mostly a good one, in the place of the last chunk. */
+/* Replaces the last chunk by an end chunk, which is valid in most cases. */
 static size_t fuzz_mutate_end(uint8_t *data, size_t size, size_t max_size,
                               size_t at, uint32_t *state)
 {
@@ -371,7 +375,7 @@ static size_t fuzz_mutate_end(uint8_t *data, size_t size, size_t max_size,
 
     if (r) {
         while (replay_log_read_event(r, &ev, NULL) == REPLAY_LOG_OK) {
-            /* to the end of what is there */
+            /* the last place is the result */
         }
         pos = replay_log_reader_pos(r);
         replay_log_reader_close(r);
@@ -418,7 +422,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
     case 0:
         size = LLVMFuzzerMutate(data, size, max_size);
         break;
-    case 1:                     /* a chunk's header */
+    case 1:                     /* the header of a chunk */
         LLVMFuzzerMutate(data + at[i], 40, 40);
         break;
     case 2:
@@ -438,7 +442,10 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
 
 /* --- Seeds ------------------------------------------------------------ */
 
-/* A small recording with all kinds of events, a flush after each @flush. */
+/*
+ * Records @rounds events of each kind, and flushes after each @flush events; 0:
+ * never.  Without @complete the recording gets no end chunk.
+ */
 static void fuzz_seed(const char *dir, const char *name, unsigned flags,
                       unsigned rounds, unsigned flush, bool complete)
 {
@@ -473,11 +480,11 @@ static void fuzz_seed(const char *dir, const char *name, unsigned flags,
         replay_log_writer_close(w, &error_abort);
     } else {
         replay_log_writer_flush(w, &error_abort);
-        /* leaked, as in a recorder that is killed */
+        /* leaks the writer, like a recorder that is killed */
     }
 }
 
-/* Packets of bytes that do not deflate, which stand apart, and others. */
+/* Records packets that are stored apart, because they do not shrink. */
 static void fuzz_seed_apart(const char *dir, const char *name)
 {
     g_autofree char *path = g_build_filename(dir, name, NULL);

@@ -1,24 +1,27 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * libFuzzer's interface, as far as it is used here.  clang documents it, and
- * Debian packages no header of it.
+ * The part of libFuzzer's interface that the fuzz targets use.  clang documents
+ * the interface, but Debian has no package with a header for it.
  */
 
 #ifndef TESTS_FUZZ_LIBFUZZER_H
 #define TESTS_FUZZ_LIBFUZZER_H
 
-/* Ours, called once before anything else.  Returns: 0. */
+/* Ours.  libFuzzer calls it once, before the others.  Returns: 0. */
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
-/* Ours, called with each input.  Returns: 0. */
+/* Ours.  libFuzzer calls it with each input.  Returns: 0. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Ours, changes @data in its place.  Returns: the new size, <= @max_size. */
+/* Ours.  Changes @data in place.  Returns: the new size, <= @max_size. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
                                unsigned int seed);
 
-/* libFuzzer's, likewise; @max_size is at least @size and not 0. */
+/*
+ * libFuzzer's.  Changes @data in place; @max_size is at least @size and not 0.
+ * Returns: the new size, <= @max_size.
+ */
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 
 #endif
