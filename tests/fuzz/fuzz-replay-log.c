@@ -77,6 +77,8 @@ static void fuzz_description(const ReplayLogDescription *d)
     size_t i, n = replay_log_description_count(d);
 
     fuzz_check(n <= REPLAY_LOG_DESC_MAX, "a description has too many pairs");
+    fuzz_check(!replay_log_description_adapter(d, n),
+               "a description has more adapters than pairs");
     for (i = 0; i < n; i++) {
         const char *value;
         const char *key = replay_log_description_nth(d, i, &value);
@@ -127,20 +129,89 @@ static bool fuzz_has_end(const uint8_t *data, size_t size)
            lduw_le_p(data + offset) == REPLAY_LOG_CHUNK_END;
 }
 
+/* Places of events that were read, spread over the recording. */
+typedef struct FuzzPlaces {
+    ReplayLogPos pos[FUZZ_PLACES];
+    unsigned sum[FUZZ_PLACES];          /* fuzz_event() of the event there */
+    unsigned n;
+    uint64_t step;                      /* keep one of @step events */
+    uint64_t events;                    /* all that were read */
+    ReplayLogPos end;
+} FuzzPlaces;
+
+/* Reads all events, and keeps some of their places. */
+static ReplayLogStatus fuzz_read(ReplayLogReader *r, FuzzPlaces *places)
+{
+    ReplayLogStatus status, again;
+    ReplayLogEvent ev;
+    Error *err = NULL;
+
+    *places = (FuzzPlaces) { .step = 1 };
+    while (true) {
+        ReplayLogPos pos = replay_log_reader_pos(r);
+        unsigned sum;
+
+        fuzz_check(pos.event == places->events, "an event is not counted");
+        status = replay_log_read_event(r, &ev, &err);
+        if (status != REPLAY_LOG_OK) {
+            places->end = pos;
+            break;
+        }
+        fuzz_check(ev.number == pos.event && ev.icount == pos.icount &&
+                   ev.packet == pos.packet, "an event has the wrong place");
+        sum = fuzz_event(&ev);
+        if (places->events++ % places->step == 0) {
+            if (places->n == FUZZ_PLACES) {
+                places->n = 0;
+                places->step *= 4;
+            }
+            places->pos[places->n] = pos;
+            places->sum[places->n++] = sum;
+        }
+    }
+    fuzz_check_error(err);
+    again = replay_log_read_event(r, &ev, NULL);
+    fuzz_check(again == status, "a final status has changed");
+    return status;
+}
+
+/*
+ * Seeks to the places of events, backwards, and to the end.
+ * @same: whether the same events and @status must be there
+ */
+static void fuzz_seek(ReplayLogReader *r, const FuzzPlaces *places, bool same,
+                      ReplayLogStatus status)
+{
+    ReplayLogStatus again;
+    ReplayLogEvent ev;
+    unsigned i;
+    bool found;
+
+    for (i = places->n; i-- > 0; ) {
+        found = replay_log_reader_seek(r, &places->pos[i], NULL);
+        fuzz_check(found || !same, "a place is not found again");
+        again = replay_log_read_event(r, &ev, NULL);
+        fuzz_check(!same || (again == REPLAY_LOG_OK &&
+                             ev.number == places->pos[i].event &&
+                             fuzz_event(&ev) == places->sum[i]),
+                   "another event is at the same place");
+    }
+    found = replay_log_reader_seek(r, &places->end, NULL);
+    fuzz_check(found || !same, "the end is not found again");
+    again = replay_log_read_event(r, &ev, NULL);
+    fuzz_check(again == status || !same, "another status is at the same place");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *path = fuzz_file(data, size);
-    ReplayLogPos place[FUZZ_PLACES];
-    unsigned sum[FUZZ_PLACES];
-    ReplayLogPos pos, anywhere = { .chunk = size ? data[size / 2] : 1 };
-    ReplayLogStatus status, again;
+    ReplayLogPos anywhere = { .chunk = size ? data[size / 2] : 1 };
+    FuzzPlaces places;
+    ReplayLogStatus status;
     ReplayLogReader *r;
     ReplayLogInfo info;
     ReplayLogEvent ev;
     Error *err = NULL;
-    uint64_t n, step = 1;
-    unsigned i, n_places = 0;
-    bool same;
 
     r = replay_log_reader_open(path, &err);
     if (!r) {
@@ -148,51 +219,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     fuzz_description(replay_log_reader_description(r));
-
-    for (n = 0; ; n++) {
-        pos = replay_log_reader_pos(r);
-        fuzz_check(pos.event == n, "an event is not counted");
-        status = replay_log_read_event(r, &ev, &err);
-        if (status != REPLAY_LOG_OK) {
-            break;
-        }
-        fuzz_check(ev.number == n && ev.icount == pos.icount &&
-                   ev.packet == pos.packet, "an event has the wrong place");
-        i = fuzz_event(&ev);
-        if (n % step == 0) {
-            if (n_places == FUZZ_PLACES) {
-                n_places = 0;
-                step *= 4;
-            }
-            place[n_places] = pos;
-            sum[n_places++] = i;
-        }
-    }
-    fuzz_check_error(err);
-    err = NULL;
-    again = replay_log_read_event(r, &ev, NULL);
-    fuzz_check(again == status, "a final status has changed");
+    status = fuzz_read(r, &places);
 
     info = replay_log_reader_info(r);
     fuzz_check(info.file_bytes == size, "the size of the file is wrong");
-    fuzz_check(!info.complete || info.events == n ||
+    fuzz_check(!info.complete || info.events == places.events ||
                status != REPLAY_LOG_END, "the number of events is wrong");
 
-    same = status == REPLAY_LOG_END || !fuzz_has_end(data, size);
-    for (i = n_places; i-- > 0; ) {
-        bool found = replay_log_reader_seek(r, &place[i], NULL);
-
-        fuzz_check(found || !same, "a place is not found again");
-        again = replay_log_read_event(r, &ev, NULL);
-        fuzz_check(!same || (again == REPLAY_LOG_OK &&
-                             ev.number == place[i].event &&
-                             fuzz_event(&ev) == sum[i]),
-                   "another event is at the same place");
-    }
-    fuzz_check(replay_log_reader_seek(r, &pos, NULL) || !same,
-               "the end is not found again");
-    again = replay_log_read_event(r, &ev, NULL);
-    fuzz_check(again == status || !same, "another status is at the same place");
+    fuzz_seek(r, &places, status == REPLAY_LOG_END || !fuzz_has_end(data, size),
+              status);
     if (!replay_log_reader_seek(r, &anywhere, &err)) {
         fuzz_check_error(err);
     }
