@@ -28,6 +28,8 @@ FUZZ_S = 60
 QUIET_S = 60                    # say that a program still runs
 LINGER_S = 5                    # for what a program left behind
 
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
 RESULT = re.compile(r'(?P<no>not )?ok\b\s*(?P<number>\d+)?\s*(?:-\s*)?'
                     r'(?P<name>.*?)(?:\s+#\s*(?P<directive>skip|todo)\b\S*'
                     r'\s*(?P<reason>.*))?$', re.IGNORECASE)
@@ -92,6 +94,21 @@ def read_expected_skips():
                         sys.exit(f'{EXPECTED_SKIPS}: no reason for {line!r}')
                     expected.append(pattern.strip())
     return expected
+
+
+class Interrupted(BaseException):
+    """A signal has told this program to end."""
+
+    def __init__(self, number):
+        super().__init__(number)
+        self.number = number
+
+
+def interrupt(number, _frame):
+    """Let run() end the test program, and whatever that has started."""
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
+    raise Interrupted(number)
 
 
 class Tally:
@@ -274,8 +291,10 @@ def main():
     os.makedirs(LOGS, exist_ok=True)
     tally = Tally(os.environ.get('CI', '') not in ('', '0', 'false'),
                   read_expected_skips())
-    # an orderly end on SIGTERM, too: the programs' processes end with us
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in SIGNALS:
+        # nohup, for example, has us ignore a signal
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
     start = time.monotonic()
     for suite in sys.argv[1:]:
         found = programs(suite)
@@ -299,5 +318,7 @@ def main():
 if __name__ == '__main__':
     try:
         sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except Interrupted as interrupted:
+        # the caller learns from the exit status which signal it was
+        signal.signal(interrupted.number, signal.SIG_DFL)
+        os.kill(os.getpid(), interrupted.number)
