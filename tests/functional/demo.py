@@ -11,8 +11,8 @@ The second half of scripts/demo, which builds what this runs.
 import argparse
 import os
 import re
-import sys
 
+import program
 import rr
 
 # What the kernel says before this is of no interest here.
@@ -119,12 +119,13 @@ def main():
     parser.add_argument('--qemu', default=rr.QEMU, metavar='PATH')
     parser.add_argument('--qemu-arg', action='append', default=[],
                         metavar='ARG')
+    parser.add_argument('--workdir', metavar='DIR',
+                        default=os.path.join(rr.ROOT, 'build', 'demo'))
     options = parser.parse_args()
     if not re.fullmatch(r'[\w-]+', options.nic) or options.size <= 0:
         parser.error('--nic is the name of a model, --size is above 0')
 
-    workshop = rr.Scenario(os.path.join(rr.ROOT, 'build', 'demo'),
-                           [options.qemu, *options.qemu_arg])
+    workshop = rr.Scenario(options.workdir, [options.qemu, *options.qemu_arg])
     try:
         difference = demonstrate(workshop, options.nic,
                                  rr.Payload(options.size))
@@ -139,4 +140,4 @@ def main():
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    program.run(main)

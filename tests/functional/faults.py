@@ -6,19 +6,18 @@ of one with a fault in it, made by replay-fault, whose checksums are right; or
 replays the recording on a machine that is not the recorded one.
 """
 
-import atexit
 import dataclasses
 import hashlib
 import os
 import random
 import re
 import shlex
-import shutil
 import struct
 import subprocess
 import threading
 import typing
 
+import program
 import rr
 
 TOOL = os.path.join(rr.ROOT, 'build', 'replay-fault')
@@ -391,7 +390,7 @@ def _once(name, test, record):
         if name not in _recorded:
             place = os.path.join(os.path.dirname(test.place), 'to-damage',
                                  name)
-            atexit.register(shutil.rmtree, place, ignore_errors=True)
+            program.remove_at_end(place)
             workshop = rr.Scenario(place, test.qemu)
             try:
                 machine, run = record(workshop)

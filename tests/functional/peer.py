@@ -16,6 +16,7 @@ import struct
 import tempfile
 import threading
 
+import program
 import rr
 
 # Seconds without any answer after which a message is repeated, and how often.
@@ -162,6 +163,7 @@ class Link:
         """A path that is short enough for a socket."""
         if self.place is None:
             self.place = tempfile.mkdtemp(prefix='rr-')
+            program.remove_at_end(self.place)
         return os.path.join(self.place, name)
 
     def close(self):

@@ -26,6 +26,8 @@ import subprocess
 import threading
 import time
 
+import program
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 QEMU = os.path.join(ROOT, 'build', 'bin', 'qemu-system-x86_64')
@@ -217,8 +219,6 @@ class Run:
     @wrapper: a command that executes what follows it
     """
 
-    living = set()
-
     def __init__(self, qemu, machine, mode, place, name, recording=None,
                  icount='', extra=(), wrapper=(), serials=(), fds=()):
         self.name = name
@@ -246,13 +246,13 @@ class Run:
         command += ['-chardev', f'socket,id=qmp,fd={theirs.fileno()}',
                     '-mon', 'chardev=qmp,mode=control']
         self.seconds = None
-        self.started = time.monotonic()
-        with theirs, open(self.stderr_path, 'wb') as stderr:
+        with program.starting, theirs, \
+                open(self.stderr_path, 'wb') as stderr:
+            self.started = time.monotonic()
             # pylint: disable-next=consider-using-with
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=stderr,
                 stderr=stderr, pass_fds=[theirs.fileno(), *fds])
-        self.living.add(self)
 
     def __str__(self):
         return f'{self.name} (console {self.console_path})'
@@ -321,13 +321,6 @@ class Run:
     def close(self):
         self.kill()
         self.qmp.sock.close()
-        self.living.discard(self)
-
-    @classmethod
-    def kill_all(cls):
-        """End every QEMU: the tests are being interrupted."""
-        for run in list(cls.living):
-            run.process.kill()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,11 +13,10 @@ import importlib
 import os
 import shlex
 import shutil
-import signal
-import sys
 import time
 import traceback
 
+import program
 import rr
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -97,11 +96,9 @@ def main():
             parser.error(f'{path} is missing: '
                          'run scripts/build and scripts/guest first')
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     failed = 0
     print(f'1..{len(tests)}', flush=True)
-    pool = concurrent.futures.ThreadPoolExecutor(options.jobs)
-    try:
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         running = [pool.submit(run_test, name, function, options)
                    for name, function in tests.items()]
         for number, future in enumerate(
@@ -110,11 +107,8 @@ def main():
             report[-1] %= number
             failed += report[-1].startswith('not ok')
             print('\n'.join(report), flush=True)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        rr.Run.kill_all()
     return 1 if failed else 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    program.run(main)
