@@ -25,6 +25,7 @@ import socket
 import subprocess
 import threading
 import time
+import typing
 
 import program
 
@@ -566,16 +567,36 @@ class Scenario:
             self.closing.pop().close()
 
 
-SCENARIOS = {}
+class Test(typing.NamedTuple):
+    """A test, as run.py finds it in TESTS.
+
+    @function: is called with a Scenario and with @arguments
+    @text: what the test does and expects
+    """
+    function: typing.Callable
+    arguments: tuple
+    text: str
+
+
+TESTS = {}
+
+
+def register(name, function, *arguments, text=None):
+    """Register @function(test, *@arguments) as the test functional/@name.
+
+    Its text is @text, or else the docstring of @function.
+    """
+    name = 'functional/' + name
+    assert name not in TESTS, f'two tests called {name}'
+    TESTS[name] = Test(function, arguments, text or function.__doc__)
 
 
 def scenario(name):
-    """Register a function as the test functional/@name."""
-    def register(function):
-        assert name not in SCENARIOS, f'two tests called {name}'
-        SCENARIOS['functional/' + name] = function
+    """Register the decorated function(test) as the test functional/@name."""
+    def decorate(function):
+        register(name, function)
         return function
-    return register
+    return decorate
 
 
 def scenarios(pattern, function, *models):
@@ -583,7 +604,4 @@ def scenarios(pattern, function, *models):
     makes a name of a model.
     """
     for model in models:
-        def run(test, model=model):
-            function(test, model)
-        run.__doc__ = function.__doc__
-        scenario(pattern.format(model))(run)
+        register(pattern.format(model), function, model)

@@ -26,18 +26,18 @@ def find_tests(patterns):
     for name in sorted(os.listdir(HERE)):
         if name.startswith('test_') and name.endswith('.py'):
             importlib.import_module(name[:-len('.py')])
-    return {name: function for name, function in rr.SCENARIOS.items()
+    return {name: test for name, test in rr.TESTS.items()
             if not patterns or any(p in name for p in patterns)}
 
 
-def run_test(name, function, options):
+def run_test(name, test, options):
     """Run one test; return the lines of its report."""
     place = os.path.join(options.workdir, name)
     started = time.monotonic()
     workshop = rr.Scenario(place, [options.qemu, *options.qemu_arg])
     problem = skipped = None
     try:
-        function(workshop)
+        test.function(workshop, *test.arguments)
     except rr.Skip as skip:
         skipped = str(skip)
     except rr.Failure as failure:
@@ -85,8 +85,8 @@ def main():
 
     tests = find_tests(options.patterns)
     if options.list:
-        for name, function in tests.items():
-            print(f'{name}\n    {function.__doc__}')
+        for name, test in tests.items():
+            print(f'{name}\n    {test.text}')
         return 0
     if not tests:
         parser.error('no test has such a name')
@@ -99,8 +99,8 @@ def main():
     failed = 0
     print(f'1..{len(tests)}', flush=True)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        running = [pool.submit(run_test, name, function, options)
-                   for name, function in tests.items()]
+        running = [pool.submit(run_test, name, test, options)
+                   for name, test in tests.items()]
         for number, future in enumerate(
                 concurrent.futures.as_completed(running), 1):
             report = future.result()

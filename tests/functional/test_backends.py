@@ -352,21 +352,23 @@ def on_a_hub(test, extra, nics, filters):
     test.compare(recorded, replayed, server)
 
 
-@rr.scenario('hub/net-nic-net-user/replays-identically')
-def hub_by_net(test):
-    on_a_hub(test, ('-net', 'nic,model=e1000', '-net', 'nic,model=rtl8139',
-                    '-net', 'user'), (), None)
+# What the NICs' ports of the hub are connected with.
+SLIRP_WITH_FILTER = ('-netdev', 'user,id=u0',
+                     '-netdev', 'hubport,id=p0,hubid=0,netdev=u0',
+                     '-object', 'filter-replay,id=f0,netdev=u0')
 
 
-@rr.scenario('hub/filter-on-slirp/replays-identically')
-def hub_with_one_filter(test):
-    ports = ('-netdev', 'user,id=u0',
-             '-netdev', 'hubport,id=p0,hubid=0,netdev=u0',
-             '-object', 'filter-replay,id=f0,netdev=u0')
-    on_a_hub(test, ports,
-             tuple(rr.Nic(model, netdev, 'hubid=0', backend='hubport')
-                   for model, netdev in (('virtio-net-pci', 'p1'),
-                                         ('pcnet', 'p2'))), ())
+def hub_nics(*models):
+    """NICs, each on a port of its own of the hub."""
+    return tuple(rr.Nic(model, f'p{number}', 'hubid=0', backend='hubport')
+                 for number, model in enumerate(models, 1))
+
+
+rr.register('hub/net-nic-net-user/replays-identically', on_a_hub,
+            ('-net', 'nic,model=e1000', '-net', 'nic,model=rtl8139',
+             '-net', 'user'), (), None)
+rr.register('hub/filter-on-slirp/replays-identically', on_a_hub,
+            SLIRP_WITH_FILTER, hub_nics('virtio-net-pci', 'pcnet'), ())
 
 
 @rr.scenario('hub/filter-on-slirp-and-a-nic/replays-identically')
@@ -374,16 +376,7 @@ def hub_with_two_filters(test):
     """As above; what the first NIC sends ends, in a replay, in its filter: the
     other one has to have its own.
     """
-    ports = ('-netdev', 'user,id=u0',
-             '-netdev', 'hubport,id=p0,hubid=0,netdev=u0',
-             '-object', 'filter-replay,id=f0,netdev=u0')
-    on_a_hub(test, ports,
-             tuple(rr.Nic(model, netdev, 'hubid=0', backend='hubport')
-                   for model, netdev in (('e1000', 'p1'), ('pcnet', 'p2'))),
-             ('p1',))
-
-
-hub_by_net.__doc__ = hub_with_one_filter.__doc__ = on_a_hub.__doc__
+    on_a_hub(test, SLIRP_WITH_FILTER, hub_nics('e1000', 'pcnet'), ('p1',))
 
 
 # --- taps -------------------------------------------------------------------

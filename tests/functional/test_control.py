@@ -102,20 +102,13 @@ def stops(test, nic):
     test.note(f'stopped {count} times in the recording, {again} in a replay')
 
 
-def register_stops():
-    for name, nic in (
-            ('virtio-net', rr.Nic('virtio-net-pci')),
-            ('virtio-net-timer', rr.Nic('virtio-net-pci',
-                                        device_options='tx=timer')),
-            ('e1000', rr.Nic('e1000')), ('e1000e', rr.Nic('e1000e')),
-            ('vmxnet3', rr.Nic('vmxnet3'))):
-        def run(test, nic=nic):
-            stops(test, nic)
-        run.__doc__ = stops.__doc__
-        rr.scenario(f'stop/{name}/replays-identically')(run)
-
-
-register_stops()
+for name, device in (
+        ('virtio-net', rr.Nic('virtio-net-pci')),
+        ('virtio-net-timer', rr.Nic('virtio-net-pci',
+                                    device_options='tx=timer')),
+        ('e1000', rr.Nic('e1000')), ('e1000e', rr.Nic('e1000e')),
+        ('vmxnet3', rr.Nic('vmxnet3'))):
+    rr.register(f'stop/{name}/replays-identically', stops, device)
 
 
 def break_in(run, port, times):
@@ -321,21 +314,13 @@ def exits(test, status, step, *extra):
     rr.check(not replayed.stderr(), f'it says {replayed.stderr()!r}')
 
 
-def register_exits():
-    for name, status, step, *extra in (
-            ('isa-debug-exit', 2 * 21 + 1, 'port,244,21',
-             '-device', 'isa-debug-exit,iobase=0xf4,iosize=1'),
-            ('panic-exit-failure', 1, 'port,1285,1', '-device', 'pvpanic',
-             '-action', 'panic=exit-failure'),
-            ('panic-shutdown', 0, 'port,1285,1', '-device', 'pvpanic'),
-            ('reset', 0, 'port,100,254')):
-        def run(test, status=status, step=step, extra=tuple(extra)):
-            exits(test, status, step, *extra)
-        run.__doc__ = exits.__doc__
-        rr.scenario(f'exit/{name}/same-status')(run)
-
-
-register_exits()
+rr.register('exit/isa-debug-exit/same-status', exits, 2 * 21 + 1,
+            'port,244,21', '-device', 'isa-debug-exit,iobase=0xf4,iosize=1')
+rr.register('exit/panic-exit-failure/same-status', exits, 1, 'port,1285,1',
+            '-device', 'pvpanic', '-action', 'panic=exit-failure')
+rr.register('exit/panic-shutdown/same-status', exits, 0, 'port,1285,1',
+            '-device', 'pvpanic')
+rr.register('exit/reset/same-status', exits, 0, 'port,100,254')
 
 
 GOES_ON_TRIES = 12

@@ -20,21 +20,23 @@ import faults
 from gdb import Gdb
 
 
+def replay_with_fault(test, recorded, function):
+    recording = recorded(test)
+    words, expected = function(recording.recording)
+    faults.replay(test, recording, *words).expect(**expected)
+
+
 def fault(name, recorded=faults.firmware):
     """Register a test of a fault in a recording.
 
-    The function gets the Recording and returns the words for replay-fault,
-    and what Report.expect() shall find.
+    The decorated function gets the Recording and returns the words for
+    replay-fault, and what Report.expect() shall find.
     """
-    def register(function):
-        @rr.scenario(f'fault/{name}/reported')
-        def run(test):
-            recording = recorded(test)
-            words, expected = function(recording.recording)
-            faults.replay(test, recording, *words).expect(**expected)
-        run.__doc__ = function.__doc__
+    def decorate(function):
+        rr.register(f'fault/{name}/reported', replay_with_fault, recorded,
+                    function, text=function.__doc__)
         return function
-    return register
+    return decorate
 
 
 def firmware_full(test):
@@ -535,23 +537,26 @@ def unknown_shutdown(recording):
 
 # --- another machine --------------------------------------------------------
 
+def replay_on_another(test, function):
+    recorded = faults.firmware(test)
+    machine, options, expected = function(recorded.machine_for(test),
+                                          recorded.recording)
+    faults.replay(test, recorded, machine=machine, **options) \
+        .expect(**expected)
+
+
 def other_machine(name):
     """Register a test of a machine that is not the recorded one.
 
-    The function gets the machine and the Recording, and returns another
-    machine, further options of replay() and what Report.expect() shall find.
+    The decorated function gets the machine and the Recording, and returns
+    another machine, further options of replay() and what Report.expect()
+    shall find.
     """
-    def register(function):
-        @rr.scenario(f'other-machine/{name}/reported')
-        def run(test):
-            recorded = faults.firmware(test)
-            machine, options, expected = function(
-                recorded.machine_for(test), recorded.recording)
-            faults.replay(test, recorded, machine=machine, **options) \
-                .expect(**expected)
-        run.__doc__ = function.__doc__
+    def decorate(function):
+        rr.register(f'other-machine/{name}/reported', replay_on_another,
+                    function, text=function.__doc__)
         return function
-    return register
+    return decorate
 
 
 UNCHECKED = {'icount': 'rrcheck=off'}
@@ -660,34 +665,26 @@ def without_filter(test):
     rr.check(difference is None, f'the replay differs: {difference}')
 
 
-def refused(test, machine, *lines):
+def refused(test, change, line):
     """The replay is not begun, and says what is different."""
     recorded = faults.firmware(test)
     faults.damage(test, recorded)
-    run = test.run(machine(recorded.machine_for(test)), 'replay')
+    machine = dataclasses.replace(recorded.machine_for(test), **change)
+    run = test.run(machine, 'replay')
     run.finish(status=1)
-    for line in ('was made on another machine', *lines):
-        rr.check(line in run.stderr(),
-                 f'{run} does not say "{line}" but {run.stderr()!r}')
+    for text in 'was made on another machine', line:
+        rr.check(text in run.stderr(),
+                 f'{run} does not say "{text}" but {run.stderr()!r}')
     rr.check(not run.console(), 'the guest has run')
 
 
-def register_refusals():
-    for name, change, line in (
-            ('memory', {'memory_mib': 40},
-             f"ram: recorded as '{32 << 20} bytes', now '{40 << 20} bytes'"),
-            ('cpu-model', {'cpu': 'Nehalem,+rdrand'},
-             "cpu: recorded as 'qemu64-x86_64-cpu', "
-             "now 'Nehalem-x86_64-cpu'"),
-            ('shift', {'shift': '3'},
-             "icount.shift: recorded as 'auto', now '3'")):
-        def run(test, change=change, line=line):
-            refused(test, lambda m: dataclasses.replace(m, **change), line)
-        run.__doc__ = refused.__doc__
-        rr.scenario(f'other-machine/{name}/refused')(run)
-
-
-register_refusals()
+rr.register('other-machine/memory/refused', refused, {'memory_mib': 40},
+            f"ram: recorded as '{32 << 20} bytes', now '{40 << 20} bytes'")
+rr.register('other-machine/cpu-model/refused', refused,
+            {'cpu': 'Nehalem,+rdrand'},
+            "cpu: recorded as 'qemu64-x86_64-cpu', now 'Nehalem-x86_64-cpu'")
+rr.register('other-machine/shift/refused', refused, {'shift': '3'},
+            "icount.shift: recorded as 'auto', now '3'")
 
 
 # --- what is not compared, is not reported ----------------------------------
@@ -785,21 +782,14 @@ def stops(test, choose):
     run.finish(status=1)
 
 
-def register_stops():
-    for name, choose in (('packet-differs', sent_checksum),
-                         ('packet-does-not-come', sent_missing),
-                         ('character-differs', more_bytes),
-                         ('exception-too-early', exception_missing),
-                         ('damaged', packet_to_unknown_adapter),
-                         ('cut', cut),
-                         ('end-without-shutdown', end_without_shutdown)):
-        def run(test, choose=choose):
-            stops(test, choose)
-        run.__doc__ = stops.__doc__
-        rr.scenario(f'rrerror-stop/{name}/paused-there')(run)
-
-
-register_stops()
+for case, chosen in (('packet-differs', sent_checksum),
+                     ('packet-does-not-come', sent_missing),
+                     ('character-differs', more_bytes),
+                     ('exception-too-early', exception_missing),
+                     ('damaged', packet_to_unknown_adapter),
+                     ('cut', cut),
+                     ('end-without-shutdown', end_without_shutdown)):
+    rr.register(f'rrerror-stop/{case}/paused-there', stops, chosen)
 
 
 # --- a Linux guest ----------------------------------------------------------
@@ -909,20 +899,24 @@ def segment_later(recording):
     raise rr.Failure('no packet has raised an interrupt')
 
 
+def replay_on_another_linux(test, function):
+    recorded = faults.served_linux(test)
+    machine = faults.Changed(recorded.machine_for(test), function(test))
+    first = recorded.recording.first('net-sent', 'net-sent-data')
+    faults.replay(test, recorded, machine=machine).expect(**by(0, first))
+
+
 def other_linux(name):
-    """Register a test of a Linux guest that is not the recorded one."""
-    def register(function):
-        @rr.scenario(f'other-linux/{name}/reported')
-        def run(test):
-            recorded = faults.served_linux(test)
-            machine = faults.Changed(recorded.machine_for(test),
-                                     function(test))
-            first = recorded.recording.first('net-sent', 'net-sent-data')
-            faults.replay(test, recorded, machine=machine) \
-                .expect(**by(0, first))
-        run.__doc__ = function.__doc__
+    """Register a test of a Linux guest that is not the recorded one.
+
+    The decorated function gets the Scenario and returns the changes of the
+    machine's arguments.
+    """
+    def decorate(function):
+        rr.register(f'other-linux/{name}/reported', replay_on_another_linux,
+                    function, text=function.__doc__)
         return function
-    return register
+    return decorate
 
 
 def with_other_byte(test, name, at, byte):

@@ -49,15 +49,9 @@ def replays_identically(test, nic, shift):
     test.compare(recorded, replayed, server)
 
 
-def register(name, nic, shift):
-    @rr.scenario(name)
-    def run(test):
-        replays_identically(test, nic, shift)
-    run.__doc__ = replays_identically.__doc__
-
-
-for model, device in NICS.items():
-    register(f'{model}/download/replays-identically', device, 'auto')
-for model in ('virtio-net', 'e1000'):
-    register(f'{model}/download-at-fixed-shift/replays-identically',
-             NICS[model], '4')
+for name, device in NICS.items():
+    rr.register(f'{name}/download/replays-identically', replays_identically,
+                device, 'auto')
+for name in ('virtio-net', 'e1000'):
+    rr.register(f'{name}/download-at-fixed-shift/replays-identically',
+                replays_identically, NICS[name], '4')

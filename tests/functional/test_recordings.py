@@ -89,34 +89,33 @@ def killed_recording(test, moment):
     return machine, running, safe
 
 
-def register_kill(number, what, threshold, measure):
-    @rr.scenario(f'killed/{what}-{number}/replays-to-the-cut')
-    def killed(test):
-        """The recorder is killed with SIGKILL at a random moment.
+def killed(test, measured, threshold):
+    """The recorder is killed with SIGKILL at a random moment.
 
-        The replay shows the guest as far as it was written, then says that
-        the recording is cut, and where, and exits with status 1.
-        """
-        machine, recorded, safe = killed_recording(
-            test, lambda run: measure(run) >= threshold)
-        replayed = test.run(machine, 'replay').finish(status=1)
-        check_ends_at_cut(recorded, replayed)
-        shown = len(replayed.console())
-        rr.check(shown >= safe, f'the replay shows {shown} bytes of console, '
-                 f'at least {safe} had been recorded')
-        test.note(f'killed at {size_of(recorded)} bytes of recording, '
-                  f'{len(recorded.console())} bytes of console; '
-                  f'{shown} bytes of console replayed')
+    The replay shows the guest as far as it was written, then says that the
+    recording is cut, and where, and exits with status 1.
+    """
+    machine, recorded, safe = killed_recording(
+        test, lambda run: measured(run) >= threshold)
+    replayed = test.run(machine, 'replay').finish(status=1)
+    check_ends_at_cut(recorded, replayed)
+    shown = len(replayed.console())
+    rr.check(shown >= safe, f'the replay shows {shown} bytes of console, '
+             f'at least {safe} had been recorded')
+    test.note(f'killed at {size_of(recorded)} bytes of recording, '
+              f'{len(recorded.console())} bytes of console; '
+              f'{shown} bytes of console replayed')
 
 
 def register_kills():
     rng = random.Random(2)
     for number in range(1, 3):
-        register_kill(number, 'while-starting', rng.randrange(15_000),
-                      lambda run: len(run.console()))
+        rr.register(f'killed/while-starting-{number}/replays-to-the-cut',
+                    killed, lambda run: len(run.console()),
+                    rng.randrange(15_000))
     for number in range(1, 5):
-        register_kill(number, 'while-downloading',
-                      rng.randrange(300_000, 1_700_000), size_of)
+        rr.register(f'killed/while-downloading-{number}/replays-to-the-cut',
+                    killed, size_of, rng.randrange(300_000, 1_700_000))
 
 
 register_kills()
@@ -370,17 +369,10 @@ def ends_cleanly(test, end):
              f'the recording is not complete: {replayed.stderr()}')
 
 
-@rr.scenario('ended/by-quit/replays-to-its-end')
-def ended_by_quit(test):
-    ends_cleanly(test, lambda run: run.qmp.command('quit'))
-
-
-@rr.scenario('ended/by-sigterm/replays-to-its-end')
-def ended_by_sigterm(test):
-    ends_cleanly(test, lambda run: run.process.terminate())
-
-
-ended_by_quit.__doc__ = ended_by_sigterm.__doc__ = ends_cleanly.__doc__
+rr.register('ended/by-quit/replays-to-its-end', ends_cleanly,
+            lambda run: run.qmp.command('quit'))
+rr.register('ended/by-sigterm/replays-to-its-end', ends_cleanly,
+            lambda run: run.process.terminate())
 
 
 # --- onto an existing recording ---------------------------------------------

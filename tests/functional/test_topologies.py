@@ -114,17 +114,9 @@ def inbound(test, model):
              'the replayed guest received something else')
 
 
-@rr.scenario('inbound/e1000/replays-identically')
-def inbound_e1000(test):
-    inbound(test, 'e1000')
-
-
-@rr.scenario('inbound/virtio-net/replays-identically')
-def inbound_virtio_net(test):
-    inbound(test, 'virtio-net-pci')
-
-
-inbound_e1000.__doc__ = inbound_virtio_net.__doc__ = inbound.__doc__
+rr.register('inbound/e1000/replays-identically', inbound, 'e1000')
+rr.register('inbound/virtio-net/replays-identically', inbound,
+            'virtio-net-pci')
 
 
 def frames(path):
