@@ -19,50 +19,77 @@ COUNTERS = ('received-packets', 'received-bytes', 'sent-packets',
             'muted', 'pending')
 
 
+def info_replay(run):
+    return run.qmp.command('human-monitor-command',
+                           **{'command-line': 'info replay'})
+
+
+def counters_of_filter(run, netdev):
+    """The counters of the filter on @netdev, read as its properties."""
+    return {name: run.qmp.command('qom-get', path=f'/objects/f-{netdev}',
+                                  property=name) for name in COUNTERS}
+
+
 def ask(run):
-    """All that the monitor tells: query-replay, 'info replay', and the
-    properties of each filter.
+    """Everything that the monitor tells: query-replay, the properties of
+    each filter by netdev, and 'info replay'.
     """
     query = run.qmp.command('query-replay')
-    properties = {adapter['netdev']: {name: run.qmp.command(
-        'qom-get', path=f'/objects/f-{adapter["netdev"]}', property=name)
-        for name in COUNTERS} for adapter in query['adapters']}
-    text = run.qmp.command('human-monitor-command',
-                           **{'command-line': 'info replay'})
-    return query, properties, text
+    properties = {}
+    for adapter in query['adapters']:
+        netdev = adapter['netdev']
+        properties[netdev] = counters_of_filter(run, netdev)
+    return query, properties, info_replay(run)
+
+
+def check_info(text, *parts):
+    """Check that 'info replay' has printed each of @parts."""
+    for part in parts:
+        rr.check(part in text,
+                 f'info replay does not say "{part}" but {text!r}')
+
+
+def counters_of_recording(recording, number, events, verified):
+    """The counters that adapter @number must have after the first @events
+    events; @verified says whether the packets that the guest sends are
+    compared.
+    """
+    received, sent = [], []
+    for event in recording.events[:events]:
+        if event.about_adapter != number:
+            continue
+        if event.kind == 'async-net':
+            received.append(len(event.data))
+        elif event.kind == 'net-sent':
+            sent.append(event.numbers[1])
+    return dict.fromkeys(COUNTERS, 0) | {
+        'received-packets': len(received), 'received-bytes': sum(received),
+        'sent-packets': len(sent), 'sent-bytes': sum(sent),
+        'verified': len(sent) if verified else 0}
 
 
 def check_adapters(asked, recording, events, verified):
-    """Check all that was said of the adapters when @events had happened."""
+    """Check what was said of the adapters after the first @events events."""
     query, properties, text = asked
     rr.check([a['netdev'] for a in query['adapters']] == ['n0', 'n1'],
              f'these are the adapters: {query}')
-    for number, (adapter, nic) in enumerate(
-            zip(query['adapters'], ('virtio-net-pci', 'e1000'))):
-        received, sent = ([event for event in recording.of(kind)
-                           if event.number < events and
-                           event.about_adapter == number]
-                          for kind in ('async-net', 'net-sent'))
-        received_bytes = sum(len(event.data) for event in received)
-        sent_bytes = sum(event.numbers[1] for event in sent)
-        expected = dict.fromkeys(COUNTERS, 0) | {
-            'received-packets': len(received),
-            'received-bytes': received_bytes,
-            'sent-packets': len(sent), 'sent-bytes': sent_bytes,
-            'verified': len(sent) if verified else 0}
+    for number, nic in enumerate(('virtio-net-pci', 'e1000')):
+        adapter = query['adapters'][number]
+        netdev = adapter['netdev']
+        expected = counters_of_recording(recording, number, events, verified)
+
         counted = {name: adapter[name] for name in COUNTERS}
         rr.check(counted == expected,
                  f'query-replay says {counted}, not {expected}')
-        counted = properties[adapter['netdev']]
+        counted = properties[netdev]
         rr.check(counted == expected,
                  f'the properties are {counted}, not {expected}')
         rr.check(f'NIC {nic}, MAC 52:54:00' in adapter['description'],
                  f'the description of {nic} is {adapter["description"]}')
-        for line in (f"adapter '{adapter['netdev']}': NIC {nic}",
-                     f'received {len(received)} packets, {received_bytes} '
-                     f'bytes; sent {len(sent)} packets, {sent_bytes} bytes'):
-            rr.check(line in text, f'info replay does not say "{line}" but '
-                     f'{text!r}')
+        check_info(text, f"adapter '{netdev}': NIC {nic}",
+                   'received {received-packets} packets, {received-bytes} '
+                   'bytes; sent {sent-packets} packets, {sent-bytes} bytes'
+                   .format(**expected))
 
 
 def to_the_end(run):
@@ -105,12 +132,37 @@ def tells_how_far_record(test):
              query['raw-bytes'] > query['stored-bytes'] and
              abs(query['ratio'] * query['raw-bytes'] -
                  query['stored-bytes']) < 1, f'bytes: {query}')
-    for part in (f"recording '{run.recording}' (UUID {recording.uuid()})",
-                 f'icount {query["icount"]}, {query["events"]} events, '
-                 f'{packets} packets'):
-        rr.check(part in text, f'info replay does not say "{part}" but '
-                 f'{text!r}')
+    check_info(text, f"recording '{run.recording}' (UUID {recording.uuid()})",
+               f'icount {query["icount"]}, {query["events"]} events, '
+               f'{packets} packets')
     check_adapters(asked, recording, query['events'], verified=False)
+
+
+def check_place(query, icount, packets, events):
+    """Check where query-replay says that the replay is.
+
+    @events: the lowest and the highest number of events that is right
+    """
+    rr.check((query['icount'], query['packets']) == (icount, packets) and
+             events[0] <= query['events'] <= events[1],
+             f'the replay is not at icount {icount}, {packets} packets, '
+             f'{events[0]} to {events[1]} events: {query}')
+
+
+def check_totals(query, recording):
+    """Check what query-replay says of the whole recording."""
+    total = (recording.events[-1].icount, len(recording.events),
+             len(recording.of('async-net')))
+    rr.check((query['total-icount'], query['total-events'],
+              query['total-packets']) == total,
+             f'the recording has {total}: {query}')
+    percent = 100 * query['icount'] / total[0]
+    rr.check(abs(query['percent'] - percent) < 0.1,
+             f'the replay is at {percent} %: {query}')
+    rr.check(query['complete'] and query['mode'] == 'play' and
+             query['uuid'] == recording.uuid() and
+             query['stored-bytes'] == os.path.getsize(recording.path),
+             f'{recording.uuid()} is replayed, and complete: {query}')
 
 
 @rr.scenario('monitor/replay/tells-how-far')
@@ -125,43 +177,33 @@ def tells_how_far_replay(test):
 
     run = test.run(recorded.machine_for(test), 'replay',
                    extra=('-S', '-no-shutdown'))
-    asked = [ask(run)]
+    at_start = ask(run)
     run.qmp.command('replay-break', icount=middle.icount - 1)
     run.qmp.command('cont')
     run.qmp.event('STOP', rr.RUN_CEILING)
-    asked.append(ask(run))
+    in_the_middle = ask(run)
     run.qmp.command('cont')
     to_the_end(run)
     ended = run.qmp.event('REPLAY_ENDED')
-    asked.append(ask(run))
+    at_end = ask(run)
     run.qmp.command('quit')
     run.finish()
 
-    before = recording.of('net-sent')[4].number
-    total = (recording.events[-1].icount, len(recording.events),
-             len(recording.of('async-net')))
-    for (query, properties, text), (icount, first, last, packets) in zip(
-            asked, ((0, 0, recording.first('instruction').number, 0),
-                    (middle.icount - 1, before, middle.number, middle.packet),
-                    (total[0], total[1], total[1], total[2]))):
-        events = query['events']
-        rr.check((query['icount'], query['packets']) == (icount, packets) and
-                 first <= events <= last,
-                 f'{icount}, {packets}, {first} to {last}: {query}')
-        rr.check((query['total-icount'], query['total-events'],
-                  query['total-packets']) == total, f'{total}: {query}')
-        rr.check(abs(query['percent'] - 100 * icount / total[0]) < 0.1 and
-                 query['complete'] and query['mode'] == 'play' and
-                 query['uuid'] == recording.uuid() and
-                 query['stored-bytes'] == os.path.getsize(recording.path),
-                 f'{recording.uuid()}, of {icount}: {query}')
-        part = f'{query["percent"]:.1f} %'
-        rr.check(part in text, f'info replay does not say "{part}" but '
-                 f'{text!r}')
-        check_adapters((query, properties, text), recording, events,
-                       verified=True)
+    events, packets = len(recording.events), len(recording.of('async-net'))
+    icount = recording.events[-1].icount
+    before_middle = recording.of('net-sent')[4].number
+    check_place(at_start[0], 0, 0,
+                (0, recording.first('instruction').number))
+    check_place(in_the_middle[0], middle.icount - 1, middle.packet,
+                (before_middle, middle.number))
+    check_place(at_end[0], icount, packets, (events, events))
+    for asked in at_start, in_the_middle, at_end:
+        query, _, text = asked
+        check_totals(query, recording)
+        check_info(text, f'{query["percent"]:.1f} %')
+        check_adapters(asked, recording, query['events'], verified=True)
     rr.check((ended['reason'], ended['expected'], ended['icount'],
-              ended['event']) == ('end', 'none', total[0], total[1]),
+              ended['event']) == ('end', 'none', icount, events),
              f'it ended so: {ended}')
     rr.check(not run.stderr(), f'{run} says {run.stderr()!r}')
 
@@ -191,11 +233,17 @@ def tells_nothing(test):
     run = test.run(faults.Firmware(test.place), None, extra=('-S',))
 
     query = run.qmp.command('query-replay')
-    text = run.qmp.command('human-monitor-command',
-                           **{'command-line': 'info replay'})
+    text = info_replay(run)
 
     rr.check(query == {'mode': 'none', 'icount': 0}, f'it says {query}')
-    rr.check('nothing is recorded or replayed' in text, f'it says {text!r}')
+    check_info(text, 'nothing is recorded or replayed')
+
+
+# The lines that rrprogress= prints.
+RECORDING = r'recording: icount \d+, \d+ packets, \d+ bytes, \d+ s'
+REPLAYING = (r'replaying: \d+\.\d %, icount \d+ of \d+, \d+ s'
+             r'(, \d+\.\d\d times as fast as it was recorded)?'
+             r'(, \d+ s to go)?')
 
 
 @rr.scenario('progress/every-second/printed')
@@ -209,28 +257,18 @@ def progress(test):
     replayed = test.replay(machine, icount='rrprogress=1')
 
     packets = len(faults.Recording(recorded.recording).of('async-net'))
-    faults.check_firmware(recorded)
-    faults.check_firmware(replayed)
-    lines = recorded.stderr().splitlines()
-    for line in lines:
-        rr.check(re.fullmatch(r'recording: icount \d+, \d+ packets, '
-                              r'\d+ bytes, \d+ s', line),
-                 f'this is no progress: {line!r}')
-    # how long it takes is the host's: between one line and some hundreds
-    rr.check(1 <= len(lines) <= recorded.seconds + 2 and
-             f' {packets} packets,' in lines[-1],
-             f'in {recorded.seconds:.1f} s the recorder printed {lines}')
-    rr.check(int(recorded.seconds) < 3 or len(lines) > 1,
-             f'in {recorded.seconds:.1f} s the recorder printed {lines}')
-    lines = replayed.stderr().splitlines()
-    for line in lines:
-        rr.check(re.fullmatch(
-            r'replaying: \d+\.\d %, icount \d+ of \d+, \d+ s'
-            r'(, \d+\.\d\d times as fast as it was recorded)?'
-            r'(, \d+ s to go)?', line), f'this is no progress: {line!r}')
-    rr.check(1 <= len(lines) <= replayed.seconds + 2 and
-             lines[-1].startswith('replaying: 100.0 %'),
-             f'in {replayed.seconds:.1f} s the replay printed {lines}')
+    for run, pattern, end in ((recorded, RECORDING, f' {packets} packets,'),
+                              (replayed, REPLAYING, 'replaying: 100.0 %')):
+        faults.check_firmware(run)
+        lines = run.stderr().splitlines()
+        for line in lines:
+            rr.check(re.fullmatch(pattern, line),
+                     f'this is no progress: {line!r}')
+        # how long a run takes depends on the host: it prints between one
+        # line and some hundreds
+        least = 2 if run is recorded and run.seconds >= 3 else 1
+        rr.check(least <= len(lines) <= run.seconds + 2 and end in lines[-1],
+                 f'in {run.seconds:.1f} s {run.mode} printed {lines}')
 
 
 # --- traces -----------------------------------------------------------------
@@ -251,6 +289,13 @@ def traced(test, machine, mode, *events):
     return lines
 
 
+def trace_line(event, len_bytes):
+    """What the trace events of the packet of @event have behind their
+    names.
+    """
+    return f'n{event.numbers[0]} icount {event.icount} len_bytes {len_bytes}'
+
+
 @rr.scenario('trace/record-and-replay/the-same')
 def same_trace(test):
     """The traces of recorder and replay tell the same packets at the same
@@ -263,16 +308,14 @@ def same_trace(test):
                     'replay_net_verify')
     recording = faults.Recording(test.path('recording'))
 
-    def lines(event, kind, length):
-        return [f'{event} n{e.numbers[0]} icount {e.icount} '
-                f'len_bytes {length(e)}' for e in recording.of(kind)]
-
-    for trace, event, kind, length in (
-            (record, 'replay_net_save', 'async-net', lambda e: len(e.data)),
-            (record, 'replay_net_inject', 'async-net', lambda e: len(e.data)),
-            (replay, 'replay_net_inject', 'async-net', lambda e: len(e.data)),
-            (replay, 'replay_net_verify', 'net-sent',
-             lambda e: e.numbers[1])):
-        expected = lines(event, kind, length)
-        rr.check(trace[event] == expected and expected,
-                 f'the trace is {trace[event]}, not {expected}')
+    received = [trace_line(event, len(event.data))
+                for event in recording.of('async-net')]
+    sent = [trace_line(event, event.numbers[1])
+            for event in recording.of('net-sent')]
+    for trace, name, expected in ((record, 'replay_net_save', received),
+                                  (record, 'replay_net_inject', received),
+                                  (replay, 'replay_net_inject', received),
+                                  (replay, 'replay_net_verify', sent)):
+        expected = [f'{name} {line}' for line in expected]
+        rr.check(trace[name] == expected and expected,
+                 f'the trace is {trace[name]}, not {expected}')
