@@ -24,7 +24,9 @@ def say(text=''):
 
 
 def show(run):
-    """Print a run's console as it comes, without the kernel's start."""
+    """Print a run's console while the guest writes it, without the lines of
+    the kernel's start.
+    """
     booting = 0
     for line in run.lines():
         if booting is not None:
@@ -35,6 +37,26 @@ def show(run):
         else:
             say('  guest | ' + line)
     run.finish()
+
+
+def compare(recorded, replayed):
+    """Compare the consoles of two runs.  Print how many lines are identical,
+    and return the first difference, or None.
+    """
+    difference = rr.first_difference(recorded.console(), replayed.console())
+    lines = recorded.console().split(b'\n')[:-1]
+    again = replayed.console().split(b'\n')[:-1]
+    identical = 0
+    while identical < min(len(lines), len(again)) and \
+            lines[identical] == again[identical]:
+        identical += 1
+    if difference:
+        say(f'  guest | the first {identical} of {len(lines)} lines are '
+            'identical to the recorded ones')
+    else:
+        say(f'  guest | all {identical} lines are identical to the recorded '
+            'ones')
+    return difference
 
 
 def megabytes(size):
@@ -83,24 +105,23 @@ def demonstrate(workshop, nic, payload):
     rr.check_downloads(recorded, payload)
 
     server.stop()
-    say('== The server has stopped.  Replay: the same, out of the recording')
-    replayed = workshop.run(machine, 'replay')
-    show(replayed)
+    say('== Replay: the server has stopped, all packets come from the '
+        'recording')
+    replayed = workshop.run(machine, 'replay').finish()
 
-    difference = rr.first_difference(recorded.console(), replayed.console())
+    difference = compare(recorded, replayed)
     visitors = server.visitors()
     if difference is None and visitors:
         difference = f'the replay made {visitors} connections to the server'
     size = os.path.getsize(recorded.recording)
-    lines = recorded.console().count(b'\n')
 
     say('== Report')
     if difference:
         say(f'  replay          NOT identical: {difference}')
     else:
-        say(f'  replay          identical: {lines} console lines, the '
-            "download's SHA-256,")
-        say("                  the guest's clocks and random numbers")
+        say("  replay          identical, with the download's SHA-256, the "
+            "guest's clocks")
+        say('                  and its random numbers')
     received = report_traffic(recorded)
     say(f'  recording       {size} bytes, {size / received:.2f} per byte '
         'received')
