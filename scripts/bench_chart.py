@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Draw what scripts/bench found as an SVG: two bars for each NIC, the
-unmodified QEMU's and ours, once for the size of a recording and once for the
-time of a replay.
+"""Draw a report of scripts/bench as an SVG.
+
+There are two diagrams: the size of a recording and the time of a replay.
+Each has two bars for each NIC: the unmodified QEMU's and ours.
 """
 
 import html
 
 PANELS = (
     ('size', 'Bytes of recording per byte received',
-     'a download of what cannot be compressed'),
+     'a download of incompressible data'),
     ('replay', 'Replay time ÷ record time', 'the same runs'),
 )
 BUILDS = (
@@ -56,7 +57,7 @@ def median(result, build):
 
 
 def whole_steps(largest):
-    """The ticks of an axis that reaches at least to @largest."""
+    """The ticks of an axis that is at least as long as @largest."""
     step = 1
     while largest / step > 5:
         step *= 2
@@ -67,7 +68,7 @@ def whole_steps(largest):
 
 
 def panel(left, row, title, subtitle, order):
-    """One diagram: its elements, with @left as its left edge."""
+    """The SVG elements of one diagram, whose left edge is at @left."""
     results = {result['of']: result for result in row['results']}
     values = [median(result, build) or 0 for result in results.values()
               for build, *_ in BUILDS]
@@ -96,7 +97,7 @@ def panel(left, row, title, subtitle, order):
                     'missing', {}).get(build, ''):
                 label = 'hangs'
             length = (value or 0) * scale
-            # white around the figure, where a line goes through it
+            # the white stroke sets the figure off from a line behind it
             parts += [rectangle(zero, top, length, BAR_HEIGHT, fill),
                       text(zero + length + 5, top + BAR_HEIGHT - 2, label,
                            fill=ink, font_size=11, paint_order='stroke',
@@ -106,7 +107,9 @@ def panel(left, row, title, subtitle, order):
 
 
 def draw(report):
-    """Return the SVG for a report as scripts/bench --json writes it."""
+    """Return the SVG of a report, which is as scripts/bench --json writes
+    it.
+    """
     rows = {row['name']: row for row in report['rows']}
     panels = [(rows[name], title, subtitle)
               for name, title, subtitle in PANELS]

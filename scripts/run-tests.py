@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run test programs that print TAP, and add up what they say.
+"""Run test programs that print TAP, and add up their results.
 
 usage: run-tests.py SUITE...      (scripts/check calls it)
 
-A line for each test; the output of a test that failed is shown, that of each
-program is kept in build/logs.  A program that crashes, hangs, ends early or
-tests nothing has failed.  The last line is "N passed, N failed, N skipped".
+The script prints a line for each test, and the output of a test that failed;
+it keeps the output of each program in build/logs.  A program that crashes,
+hangs, ends early or tests nothing has failed.  The last line is "N passed, N
+failed, N skipped".
 """
 
 import fnmatch
@@ -25,8 +26,8 @@ LOGS = os.path.join(ROOT, 'build/logs')
 EXPECTED_SKIPS = os.path.join(ROOT, 'tests/expected-skips')
 
 FUZZ_S = 60
-QUIET_S = 60                    # say that a program still runs
-LINGER_S = 5                    # for what a program left behind
+QUIET_S = 60                    # then say that a silent program still runs
+LINGER_S = 5                    # for processes that a program has started
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
@@ -37,7 +38,7 @@ PLAN = re.compile(r'1\.\.(\d+)(?:\s*#\s*skip\S*\s*(.*))?', re.IGNORECASE)
 
 
 def built(kind):
-    """Our test programs of one kind, each with its source in this repository."""
+    """Our own test programs of one kind: those whose source is in tests/."""
     sources = sorted(glob.glob(os.path.join(ROOT, 'tests', kind, '*.c')))
     names = [os.path.splitext(os.path.basename(s))[0] for s in sources]
     want = (lambda n: n.endswith('-test')) if kind == 'qtest' else \
@@ -83,7 +84,9 @@ def environment():
 
 
 def read_expected_skips():
-    """Lines "pattern of suite/test: reason"."""
+    """The patterns of tests/expected-skips, whose lines are
+    "pattern of suite/test: reason".
+    """
     expected = []
     if os.path.exists(EXPECTED_SKIPS):
         with open(EXPECTED_SKIPS, encoding='utf-8') as file:
@@ -105,14 +108,14 @@ class Interrupted(BaseException):
 
 
 def interrupt(number, _frame):
-    """Let run() end the test program, and whatever that has started."""
+    """Have run() end the test program and all processes of its group."""
     for other in SIGNALS:
         signal.signal(other, signal.SIG_IGN)
     raise Interrupted(number)
 
 
 class Tally:
-    """Adds up results, and prints each as it comes."""
+    """Adds up the results, and prints each at once."""
 
     def __init__(self, ci, expected_skips):
         self.passed = self.failed = self.skipped = 0
@@ -216,7 +219,7 @@ class Program:
 
 
 def kill_group(process):
-    """End a program and whatever it started."""
+    """End a program and all processes of its group."""
     for number in signal.SIGTERM, signal.SIGKILL:
         try:
             os.killpg(process.pid, number)
@@ -230,7 +233,10 @@ def kill_group(process):
 
 
 def read_lines(process, allowed_s, name, take_line):
-    """Feed the program's lines to take_line.  Returns whether it hung."""
+    """Call take_line() for each line of the program's output.
+
+    Returns whether the program has hung: it ran for longer than @allowed_s.
+    """
     start = heard = time.monotonic()
     ended = None
     rest = b''
@@ -254,7 +260,7 @@ def read_lines(process, allowed_s, name, take_line):
                 heard = now
             if ended is None and process.poll() is not None:
                 ended = now
-            # someone it left behind may hold the pipe
+            # a process that it has left behind may keep the pipe open
             if ended is not None and now - ended > LINGER_S:
                 break
             if now - start > allowed_s:
@@ -292,7 +298,7 @@ def main():
     tally = Tally(os.environ.get('CI', '') not in ('', '0', 'false'),
                   read_expected_skips())
     for number in SIGNALS:
-        # nohup, for example, has us ignore a signal
+        # keep ignoring a signal that the caller ignores, as nohup does
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupt)
     start = time.monotonic()
@@ -319,6 +325,6 @@ if __name__ == '__main__':
     try:
         sys.exit(main())
     except Interrupted as interrupted:
-        # the caller learns from the exit status which signal it was
+        # die of the signal, so that the caller sees it in the exit status
         signal.signal(interrupted.number, signal.SIG_DFL)
         os.kill(os.getpid(), interrupted.number)

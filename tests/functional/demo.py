@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Record a guest that downloads a file, replay it without the server, report.
+"""Record a guest that downloads a file, replay it without the server, and
+print a report.
 
     guest: DHCP, download, ping -- NIC -- filter-replay -- slirp -- HTTP server
                                                                 on 127.0.0.1
 
-The second half of scripts/demo, which builds what this runs.
+scripts/demo builds QEMU and the guest, and then runs this program.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import re
 import program
 import rr
 
-# What the kernel says before this is of no interest here.
+# The last line of the kernel before the guest's own program starts.
 BOOTED = 'Run /init'
 
 
@@ -77,8 +78,8 @@ def report_traffic(run):
 
 def by_hand(qemu, nic):
     say('''
-By hand, with a guest of your own on disk.img (it is not written to): twice
-the same command, only rr= differs.
+To record and replay a guest of your own, which is on disk.img: the commands
+differ only in rr=, and neither writes to disk.img.
 ''')
     for mode in ('record', 'replay'):
         say(f'''  {qemu} \\
@@ -92,7 +93,7 @@ the same command, only rr= differs.
 
 
 def demonstrate(workshop, nic, payload):
-    """Record, replay, compare; return what is different, or None."""
+    """Record, replay and compare; return the first difference, or None."""
     server = workshop.server(payload)
     machine = rr.Machine(
         nics=(rr.Nic(nic),),
@@ -144,7 +145,7 @@ def main():
                         default=os.path.join(rr.ROOT, 'build', 'demo'))
     options = parser.parse_args()
     if not re.fullmatch(r'[\w-]+', options.nic) or options.size <= 0:
-        parser.error('--nic is the name of a model, --size is above 0')
+        parser.error('--nic must be the name of a model, --size above 0')
 
     workshop = rr.Scenario(options.workdir, [options.qemu, *options.qemu_arg])
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""gdb's remote protocol, as far as the tests go."""
+"""The part of gdb's remote protocol that the tests use."""
 
 import re
 import socket
@@ -8,7 +8,7 @@ import rr
 
 
 class Gdb:
-    """A connection to QEMU's gdb stub, which stops the machine."""
+    """A connection to QEMU's gdb stub.  Connecting stops the machine."""
 
     def __init__(self, port):
         self.sock = socket.create_connection(('127.0.0.1', port),
@@ -27,7 +27,7 @@ class Gdb:
                 self.sock.sendall(b'+')
                 return whole.group(1).decode()
             got = self.sock.recv(65536)
-            rr.check(got, 'the gdb stub has gone')
+            rr.check(got, 'the gdb stub has closed the connection')
             self.pending += got
 
     def ask(self, question):
@@ -35,10 +35,10 @@ class Gdb:
         return self._answer()
 
     def _stopped(self, answer):
-        rr.check(re.match('T|S', answer), f'gdb is told {answer!r}')
+        rr.check(re.match('T|S', answer), f'the gdb stub answers {answer!r}')
 
     def interrupt(self):
-        """Stop the machine; as often as one likes."""
+        """Stop the machine.  It may be stopped already."""
         self.sock.sendall(b'\x03')
         self._stopped(self._answer())
 
@@ -49,7 +49,7 @@ class Gdb:
         self._send('c')
 
     def detach(self):
-        """Let the machine run, and leave."""
+        """Let the machine run, and close the connection."""
         self.interrupt()
         rr.check(self.ask('D') == 'OK', 'gdb cannot detach')
         self.close()

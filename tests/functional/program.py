@@ -23,8 +23,8 @@ import time
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
-# Each process gets these signals, one after the other; with each of them it
-# has some seconds to end.
+# The signals that end a process, and the seconds that it has for this before
+# it gets the next one.
 ENDING = ((signal.SIGTERM, 2), (signal.SIGKILL, 5))
 POLL_S = 0.05
 
@@ -54,8 +54,8 @@ def started_by(pid, known=()):
     """The ids of the processes that process @pid has started, directly or
     not, and that have not ended.
 
-    @known: what this function has returned before.  A process whose parent
-        ends becomes a child of init, and is found only with this.
+    @known: the ids that an earlier call has returned.  When the parent of a
+        process ends, init becomes its parent, and only this leads to it.
     """
     parents = _parents()
     family = {pid} | (set(known) & parents.keys())
@@ -79,12 +79,13 @@ def _end_processes():
                 try:
                     os.kill(process, number)
                 except (ProcessLookupError, PermissionError):
-                    pass                # it has ended, or it is root's
+                    pass                # it has ended, or is another user's
             time.sleep(POLL_S)
 
 
 def remove_at_end(path):
-    """Remove the directory @path when this program ends, in whatever way."""
+    """Remove the directory @path when this program ends, or a signal ends it.
+    """
     _temporary.add(path)
 
 
@@ -105,7 +106,7 @@ def _end(number, _frame):
     starting.acquire()                  # pylint: disable=consider-using-with
     _end_processes()
     _remove_temporary()
-    # the caller learns from the exit status which signal it was
+    # die of the signal, so that the caller sees it in the exit status
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
@@ -117,7 +118,7 @@ def run(main):
     nor a temporary directory behind.
     """
     for number in SIGNALS:
-        # nohup, for example, has the program ignore a signal
+        # keep ignoring a signal that the caller ignores, as nohup does
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _end)
     sys.exit(main())

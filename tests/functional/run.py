@@ -4,7 +4,7 @@
 
 usage: run.py [--qemu PATH] [--list] [--keep] [-j N] [PATTERN...]
 
-A test runs if one of the patterns occurs in its name.  The report is TAP.
+Only tests run whose name contains one of the patterns.  The report is TAP.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def run_test(name, test, options):
                    f'# run it again: {shlex.join(again)}']
     elif not options.keep:
         shutil.rmtree(place)
-    # what belongs to a result stands before it
+    # TAP's reader assigns comments to the result that follows them
     report.append(f'{"not ok" if problem else "ok"} %d - {name} # {remark}')
     return report
 
@@ -67,18 +67,18 @@ def main():
     parser = argparse.ArgumentParser(
         description='Record and replay real Linux guests.')
     parser.add_argument('patterns', nargs='*', metavar='PATTERN',
-                        help='run the tests with this in their name')
+                        help='run only tests whose name contains PATTERN')
     parser.add_argument('--qemu', default=rr.QEMU, metavar='PATH',
                         help='the qemu-system-x86_64 to test')
     parser.add_argument('--qemu-arg', action='append', default=[],
-                        metavar='ARG', help='give this to every QEMU')
+                        metavar='ARG', help='pass ARG to every QEMU')
     parser.add_argument('--workdir', metavar='DIR',
                         default=os.path.join(rr.ROOT, 'build'),
                         help='where recordings and consoles are written')
     parser.add_argument('--list', action='store_true',
-                        help='print names and scenarios instead')
+                        help='only print the names and texts of the tests')
     parser.add_argument('--keep', action='store_true',
-                        help='keep the files of tests that pass, too')
+                        help='also keep the files of tests that pass')
     parser.add_argument('-j', '--jobs', type=int, default=1, metavar='N',
                         help='run N tests at once')
     options = parser.parse_args()
@@ -89,7 +89,7 @@ def main():
             print(f'{name}\n    {test.text}')
         return 0
     if not tests:
-        parser.error('no test has such a name')
+        parser.error('no test has a name that contains a PATTERN')
     for path in (options.qemu, os.path.join(rr.GUEST, 'vmlinux'),
                  os.path.join(rr.GUEST, 'initrd.gz')):
         if not os.path.exists(path):
