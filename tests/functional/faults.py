@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Recordings with faults in them, and what a replay reports of these.
+"""Recordings with faults in them, and the reports of their replays.
 
-A few recordings are made once and serve many tests.  Each test takes a copy
-of one with a fault in it, made by replay-fault, whose checksums are right; or
-replays the recording on a machine that is not the recorded one.
+A few recordings are made once and used by many tests.  Each test has
+replay-fault make a copy of one that has a fault but correct checksums, or
+replays the recording on a machine that differs from the recorded one.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ import rr
 TOOL = os.path.join(rr.ROOT, 'build', 'replay-fault')
 LAST_EVENTS = 16
 
-# What a report may have at most, lines and bytes.
+# A report has at most this many lines and bytes.
 REPORT_LINES = 24
 REPORT_BYTES = 4096
 
@@ -33,12 +33,13 @@ _lock = threading.RLock()
 # --- replay-fault -----------------------------------------------------------
 
 def tool():
-    """Return the path of replay-fault, which is built if it is not new."""
+    """Build replay-fault if it is older than its source; return its path."""
     qemu = os.path.join(rr.ROOT, 'build', 'qemu')
     source = os.path.join(rr.ROOT, 'build', 'src')
     parts = [os.path.join(rr.ROOT, 'tests/functional/replay-fault.c'),
              os.path.join(rr.ROOT, 'replay/replay-log.c'),
-             # these need each other: QEMU's threads can be objects of its
+             # each of these libraries needs the other one: QEMU's threads can
+             # be QOM objects
              '-Wl,--start-group', os.path.join(qemu, 'libqemuutil.a'),
              os.path.join(qemu, 'libqom.fa'), '-Wl,--end-group']
     known_by = parts + [os.path.join(rr.ROOT, 'replay/replay-log.h')]
@@ -51,7 +52,7 @@ def tool():
             ['pkg-config', '--cflags', '--libs',
              'glib-2.0', 'gthread-2.0', 'zlib'],
             stdout=subprocess.PIPE, check=True, text=True).stdout
-        # QEMU's own flags that change what code means, and no others
+        # of QEMU's flags only those that change the meaning of code
         command = ['gcc', '-g', '-O1', '-std=gnu11', '-fno-strict-aliasing',
                    '-fno-common', '-fwrapv', '-pthread', '-D_GNU_SOURCE',
                    '-D_FILE_OFFSET_BITS=64', '-iquote', qemu,
@@ -77,7 +78,11 @@ def run_tool(*words):
 # --- recordings -------------------------------------------------------------
 
 class Event(typing.NamedTuple):
-    """One event of a recording; its kind as the report names it."""
+    """One event of a recording.
+
+    @kind: the name that a report has for the event
+    @packet: the number of packets in the recording before the event
+    """
     number: int
     icount: int
     packet: int
@@ -99,12 +104,12 @@ class Event(typing.NamedTuple):
 
     @property
     def about_adapter(self):
-        """The number of the adapter that it is about, or None."""
+        """The number of the adapter that the event is about, or None."""
         return self.numbers[0] if self.kind in (
             'async-net', 'net-sent', 'net-sent-data') else None
 
     def line(self, adapters):
-        """The line that a report has for it."""
+        """The line that a report has for the event."""
         words = [str(self.number), 'icount', str(self.icount), self.kind]
         numbers = list(map(str, self.numbers))
         if self.about_adapter is not None and \
@@ -117,7 +122,10 @@ class Event(typing.NamedTuple):
 
 
 class Recording:
-    """A file, and the events that are in it."""
+    """The file of a recording, and its events.
+
+    @complete: the recording has an end; otherwise its events are not read
+    """
 
     def __init__(self, path, complete=True):
         self.path = path
@@ -127,7 +135,7 @@ class Recording:
                            for line in run_tool(path).splitlines()]
 
     def of(self, *kinds, adapter=None, since=0):
-        """The events of these kinds from number @since on."""
+        """The events of these kinds, from the one with number @since on."""
         return [event for event in self.events[since:]
                 if event.kind in kinds and
                 adapter in (None, event.about_adapter)]
@@ -144,7 +152,7 @@ class Recording:
 
 
 def rewrite(event, data):
-    """The words that make the bytes of @event become @data."""
+    """The words for replay-fault that change the bytes of @event to @data."""
     words = []
     for offset, (old, new) in enumerate(zip(event.data, data)):
         for bit in range(8):
@@ -183,7 +191,7 @@ def checksum(data):
 
 
 def with_checksum(packet):
-    """@packet, of TCP or UDP over IPv4, with the checksum that it needs."""
+    """@packet, which is TCP or UDP over IPv4, with a correct checksum."""
     end = ETHERNET + int.from_bytes(packet[16:18], 'big')
     place = TCP + (16 if packet[23] == 6 else 6)
     packet = bytearray(packet)
@@ -200,7 +208,7 @@ def first_byte_that_differs(one, other):
 
 
 def digest(content):
-    """What the guest sends back when it was sent @content."""
+    """The text that the guest sends back after it has received @content."""
     return hashlib.sha256(content).hexdigest().encode()
 
 
@@ -210,8 +218,9 @@ UPLOAD = random.Random(4).randbytes(3000)
 
 
 def linux(port_n0, port_n1):
-    """A Linux guest that serves HTTP on two NICs.  What it sends through n0
-    is recorded whole, what it sends through n1 as checksums.
+    """A Linux guest that serves HTTP on two NICs.  The recording has the
+    packets that the guest sends through n0 whole, and checksums of those that
+    it sends through n1.
     """
     return rr.Machine(
         nics=(rr.Nic('e1000', 'n0', filter_options='verify=full',
@@ -224,25 +233,30 @@ def linux(port_n0, port_n1):
 
 
 def assembled(listing):
-    """The bytes of a listing: hexadecimal digits in front of a semicolon."""
+    """The bytes of a listing, which has them as hexadecimal digits in front
+    of a semicolon.
+    """
     return bytes.fromhex(''.join(line.split(';')[0]
                                  for line in listing.splitlines()))
 
 
 def prints(address):
-    """Code that writes the text at @address, up to a zero, to the console."""
+    """Code that writes the text at @address, which ends with a zero, to the
+    console.
+    """
     return f'''
         be{address.to_bytes(2, 'little').hex()}          ; mov si, address
         ac              ; lodsb
         84c0            ; test al, al
-        7406            ; jz to what follows
+        7406            ; jz to the code below
         baf803          ; mov dx, 0x3f8
         ee              ; out dx, al
         ebf5            ; jmp to lodsb
     '''
 
 
-# All are 16-bit code that is loaded to, and started at, 0x7c00.
+# The BIOS loads each of these programs, in 16-bit code, to 0x7c00 and starts
+# it there.
 BOOT_SECTOR = assembled('''
         31c0            ; xor ax, ax
         8ed8            ; mov ds, ax
@@ -256,14 +270,14 @@ BOOT_SECTOR = assembled('''
         25ff00          ; and ax, 255
         40              ; inc ax
         91              ; xchg cx, ax
-        e2fe            ; loop $        as often as it was told
+        e2fe            ; loop $        as often as the number says
         30c0            ; xor al, al
         e670            ; out 0x70, al
         e471            ; in al, 0x71   seconds of the real-time clock
         25ff00          ; and ax, 255
         40              ; inc ax
         91              ; xchg cx, ax
-        e2fe            ; loop $        likewise
+        e2fe            ; loop $        as often as the clock says
     ''' + prints(0x7e00) + '''
         cd18            ; int 0x18      the next boot device
     ''')
@@ -276,7 +290,7 @@ FROM_NETWORK = assembled('''
         ef              ; out dx, ax    power off
         f4              ; hlt
     ''')
-# The same, but it does not halt.
+# The same program, except that it does not halt but goes on to print dots.
 TALKS_ON = assembled('''
         31c0            ; xor ax, ax
         8ed8            ; mov ds, ax
@@ -297,13 +311,14 @@ TFTP_BYTES = 3000
 
 @dataclasses.dataclass(frozen=True)
 class Firmware:
-    """A machine without an operating system, over in a second: its boot
-    sector reads the disk, loops as often as a random number and a clock tell,
-    prints what it has read, and boots from the network.  What that loads, the
-    @program, prints another line and powers off.
+    """A machine without an operating system, which runs for a second.
 
-    @place: a directory for disk and file server
-    @verify: of the adapter n0; n1 has no traffic
+    Its boot sector reads the disk, loops as often as a random number and a
+    clock say, prints the text that it has read, and boots from the network.
+    This loads @program, which prints another line and powers off.
+
+    @place: a directory for the disk and for the files of the TFTP server
+    @verify: the property of the filter on n0; n1 has no traffic
     """
     place: str
     verify: str = 'on'
@@ -345,7 +360,9 @@ class Firmware:
 
 @dataclasses.dataclass(frozen=True)
 class Changed:
-    """Another machine, with these pairs of texts replaced in its arguments."""
+    """A machine whose arguments are those of @machine, with the first text of
+    each pair in @changes replaced by the second.
+    """
     machine: object
     changes: tuple
 
@@ -361,18 +378,18 @@ class Changed:
         return whole.split('\n')
 
 
-# --- what is recorded once --------------------------------------------------
+# --- recordings for many tests ----------------------------------------------
 
 @dataclasses.dataclass
 class Recorded:
-    """A machine, its recording, and what it wrote while it was recorded."""
+    """A machine, its recording, and the Run of its recorder."""
     machine: object
     recording: Recording
     run: rr.Run
 
     def machine_for(self, test):
-        """The machine for a replay, with its files in the directory of @test.
-        A replay needs no ports of the host.
+        """The machine for a replay, with its files in the directory of @test
+        and without forwarded ports of the host, which a replay does not need.
         """
         if isinstance(self.machine, Firmware):
             return dataclasses.replace(self.machine, place=test.place)
@@ -401,13 +418,15 @@ def _once(name, test, record):
 
 
 def check_firmware(run):
-    """Check that a Firmware machine has come to its own end."""
+    """Check that a Firmware machine has written all of its text."""
     expected = (FROM_DISK_TEXT + FROM_NETWORK_TEXT).replace(b'\0', b'')
     rr.check(run.console() == expected, f'{run} has written {run.console()!r}')
 
 
 def firmware(test, verify='on'):
-    """The recording of a Firmware machine; by the first who asks for it."""
+    """The recording of a Firmware machine, which the first test that needs
+    it makes.
+    """
     def record(workshop):
         machine = Firmware(workshop.place, verify)
         run = workshop.record(machine)
@@ -417,7 +436,8 @@ def firmware(test, verify='on'):
 
 
 def served_linux(test):
-    """The recording of a Linux guest that was sent a file through each NIC."""
+    """The recording of a Linux guest that receives a file through each NIC.
+    """
     def record(workshop):
         ports = rr.free_port(), rr.free_port()
         machine = linux(*ports)
@@ -435,7 +455,10 @@ def served_linux(test):
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a replay says at its end, by QMP; and all that it wrote."""
+    """The QMP event by which a replay reports its end, and its Run.
+
+    The fields of the event are attributes, with _ in place of -.
+    """
     name: str
     data: dict
     run: rr.Run
@@ -447,8 +470,13 @@ class Report:
         return f'{self.name} {self.data}'
 
     def expect(self, reason, expected, event, adapter=None, message=''):
-        """Check the report.  @event is a number, or first and last one that
-        are right; @message is a regular expression.
+        """Check the report.
+
+        @reason: the correct reasons, separated by |
+        @expected: the kind of the next recorded event, or None for any kind
+        @event: its correct number, or the first and the last correct number
+        @adapter: the netdev of the adapter, or None for any
+        @message: a regular expression for the message
         """
         first, last = event if isinstance(event, tuple) else (event, event)
         where = f'{first}' if first == last else f'{first} to {last}'
@@ -465,8 +493,8 @@ class Report:
 
 
 def wait_report(run):
-    """Return the report of a replay that is to end with one.  That it has
-    come to the end of its recording is none.
+    """Wait for a replay to report why it ends early, and return the report.
+    The event that the recording has come to its end is no such report.
     """
     try:
         run.qmp.command('query-name')
@@ -482,8 +510,9 @@ def wait_report(run):
 
 
 def check_place(report, recording, adapters=('n0', 'n1')):
-    """Check that a report agrees with itself, and with the recording, unless
-    that is cut and cannot be read here.
+    """Check that a report agrees with the recording.
+
+    This checks nothing if the recording is cut, as its events were not read.
     """
     if not recording.events:
         return
@@ -504,7 +533,9 @@ def check_place(report, recording, adapters=('n0', 'n1')):
 
 
 def check_printed(report):
-    """Check that standard error has the report's content, and no flood."""
+    """Check that standard error has the report's content, once, and that it
+    is not longer than a report may be.
+    """
     whole = report.run.stderr()
     text = whole[whole.find('the replay of'):]
     about = f' of adapter {report.adapter}' if report.adapter else ''
@@ -525,7 +556,7 @@ def check_printed(report):
     rr.check(bool(report.came) == any(
         words in report.message for words in
         ('that the guest sends', 'the guest sends packet',
-         'needs the event')), f'what came? {report}')
+         'needs the event')), f'the event that the guest makes: {report}')
     for line in expected:
         rr.check(line + '\n' in text, f'no {line!r} in {whole!r}')
     rr.check(text.count('ends here') == 1, f'reported twice: {whole!r}')
@@ -534,7 +565,9 @@ def check_printed(report):
 
 
 def damage(test, recorded, *faults):
-    """Return a copy, in the directory of @test, that has these faults."""
+    """Return a copy of a recording, in the directory of @test, with these
+    faults.
+    """
     path = test.path('recording')
     if faults:
         run_tool(recorded.recording.path, path, *faults)
@@ -544,9 +577,11 @@ def damage(test, recorded, *faults):
 
 
 def replay(test, recorded, *faults, machine=None, icount='', extra=()):
-    """Replay a recording that has these faults, or on another machine, to the
-    report that it ends with.  Check that it ends QEMU with status 1, and all
-    that is so for any report; return it.
+    """Replay a recording with these faults, or on another @machine, until the
+    replay ends with a report, which is returned.
+
+    Checks everything that holds for all reports, among it that QEMU exits with
+    status 1.
     """
     recording = damage(test, recorded, *faults)
     run = test.run(machine or recorded.machine_for(test), 'replay',

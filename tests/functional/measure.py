@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What scripts/bench measures: guests that are recorded, replayed, flooded.
+"""The experiments of scripts/bench: it records, replays and floods guests.
 
     guest -- NIC -- filter-replay -- slirp -- HTTP server on 127.0.0.1
     guest -- NIC -- filter-replay -- UDP socket on 127.0.0.1 -- Peer
 
-Each experiment is a function of a Workshop, which names the QEMU, and a NIC's
-model.  It returns what it measured, a number for each metric; what could not
-be measured, because the replay hung or differed, is not in there.
+Each experiment is a function of a Workshop, which names the QEMU, and of a
+NIC's model.  It returns a dictionary with a number for each metric.  A metric
+is missing if it could not be measured, because the replay hung or differed.
 """
 
 import os
@@ -22,11 +22,12 @@ import rr
 
 MEBIBYTE = 1 << 20
 
-# A guest hangs when its console has been silent for so much of QEMU's CPU
-# time, however busy the host is, or for so many seconds.
+# A guest counts as hanging when it has written nothing to its console while
+# QEMU has used SILENCE_CPU_S of CPU time, which does not depend on how busy
+# the host is, or for SILENCE_S of wall time.
 SILENCE_CPU_S = 30
 SILENCE_S = 120
-# Likewise, when the guest is meant to be idle for a long time.
+# In place of SILENCE_S, for guests that are idle for a long time.
 LONG_SILENCE_S = 900
 
 DOWNLOADS = tuple(rr.Payload(2_000_000, seed) for seed in (1, 2, 3))
@@ -34,8 +35,9 @@ TEXTS = tuple(rr.Payload(2_000_000, seed, text=True) for seed in (1, 2, 3))
 BIG_DOWNLOADS = tuple(rr.Payload(8_000_000, seed) for seed in (1, 2, 3, 4))
 COST_ROUNDS = 2
 
-# A NIC with room for 8 packets loses most of a burst, and would spend a minute
-# in TCP's timeouts: its server is to send no more at once than fits.
+# ne2k_pci has room for 8 packets: it would lose most of a burst, and TCP would
+# wait for a minute in its timeouts.  So its server sends smaller pieces, with
+# a pause after each.
 SMALL_NICS = {'ne2k_pci': {'piece_bytes': 4096, 'pace_s': 0.002}}
 
 IDLE_S = 20
@@ -45,20 +47,21 @@ BURSTS = 40
 BURST_DATAGRAMS = 150
 DATAGRAM_BYTES = 1400
 BURST_PAUSE_S = 0.6
-# ping waits 0.2 s between two; so it lasts a little longer than the bursts
+# The guest pings every 0.2 s, which takes a little longer than the bursts.
 BURST_PINGS = 170
 
 FLOOD_S = 3
 FLOOD_FRAMES = 300_000
 FLOOD_KINDS = 1024
 WARM_UP_S = 0.5
-# What the guest, whose clock may be ahead, has for both.
+# The guest sleeps for this long, which is enough for WARM_UP_S and FLOOD_S
+# even if its clock is ahead.
 FLOODED_S = 12
 ASK_AGAIN_S = 0.5
 
 
 class MeasuredRun(rr.Run):
-    """A Run whose CPU time is known when it has ended."""
+    """A Run that knows its CPU time after its end."""
 
     cpu_s = None
 
@@ -80,7 +83,9 @@ class MeasuredRun(rr.Run):
             self._reap(0)
 
     def outlasts(self, silence_s):
-        """Wait for the end.  If the guest hangs, kill it and return False."""
+        """Wait for the end, and return True.  If the guest hangs, kill QEMU
+        and return False.
+        """
         size = -1
         while not self.ended():
             now, cpu_s = time.monotonic(), self.cpu_so_far_s()
@@ -94,19 +99,19 @@ class MeasuredRun(rr.Run):
         return True
 
     def cpu_so_far_s(self):
-        """User and system time of all its threads until now."""
+        """The user and system time that all threads of QEMU have used."""
         with open(f'/proc/{self.process.pid}/stat', encoding='ascii') as f:
             fields = f.read().rpartition(')')[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
     def memory_bytes(self, field):
-        """A field of /proc/PID/status: VmRSS, or its peak VmHWM."""
+        """A field of /proc/PID/status: VmRSS, or VmHWM, which is its peak."""
         with open(f'/proc/{self.process.pid}/status', encoding='ascii') as f:
             return int(re.search(rf'^{field}:\s*(\d+) kB', f.read(),
                                  re.MULTILINE)[1]) * 1024
 
     def forget_peak(self):
-        """Let VmHWM begin anew."""
+        """Reset VmHWM to VmRSS."""
         with open(f'/proc/{self.process.pid}/clear_refs', 'w',
                   encoding='ascii') as f:
             f.write('5')
@@ -119,7 +124,7 @@ class Workshop(rr.Scenario):
 
 
 class DgramNic(rr.Nic):
-    """A NIC whose netdev is a UDP socket; netdev_options name the ends."""
+    """A NIC whose netdev is a UDP socket; netdev_options has its addresses."""
 
     def netdev_argument(self):
         return f'dgram,id={self.netdev},{self.netdev_options}'
@@ -128,12 +133,13 @@ class DgramNic(rr.Nic):
 class Peer:
     """The other end of a DgramNic: one host on the guest's Ethernet.
 
-    It has no IP stack.  It sends UDP datagrams that nobody in the guest waits
-    for, from an address that the guest has no route to, so that it does not
-    answer; and ARP requests, which it answers in their turn.
+    The peer has no IP stack.  It sends UDP datagrams to a port on which the
+    guest does not listen, from an address to which the guest has no route, so
+    that the guest does not answer.  It also sends ARP requests; the guest
+    answers these after it has processed the packets before them.
 
-    @mark: what its datagrams begin with; their content differs, as no
-    compression is to have an easy time
+    @mark: the first bytes of the datagrams.  The rest of each is random, so
+        that it cannot be compressed.
     """
 
     GUEST_MAC = bytes.fromhex('525400123456')
@@ -152,7 +158,7 @@ class Peer:
         self.mark = os.urandom(8)
 
     def machine(self, model):
-        """A guest on this Ethernet that does nothing for FLOODED_S."""
+        """A guest on this Ethernet that sleeps for FLOODED_S."""
         ends = (('local', self.guest[1]),
                 ('remote', self.sock.getsockname()[1]))
         nic = DgramNic(
@@ -170,7 +176,7 @@ class Peer:
                 + bytes(6) + socket.inet_aton(self.GUEST_IP)).ljust(60, b'\0')
 
     def datagram(self, size_bytes):
-        """An Ethernet frame of that size without FCS, with UDP in it."""
+        """A UDP datagram in an Ethernet frame of @size_bytes without FCS."""
         head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, size_bytes - 14, 0, 0, 64,
                            socket.IPPROTO_UDP, 0,
                            socket.inet_aton(self.UNROUTED_IP),
@@ -184,7 +190,7 @@ class Peer:
         return frame + os.urandom(size_bytes - len(frame))
 
     def answered(self):
-        """Send an ARP request, and say whether it was soon answered."""
+        """Send an ARP request; return whether the guest answers it in time."""
         self.sock.sendto(self.request, self.guest)
         while select.select([self.sock], [], [], ASK_AGAIN_S)[0]:
             frame = self.sock.recv(2048)
@@ -193,14 +199,14 @@ class Peer:
         return False
 
     def wait_answer(self, run):
-        """Wait until the guest has worked off what was sent to it."""
+        """Wait until the guest has processed all packets sent so far."""
         end = time.monotonic() + rr.STEP_CEILING
         while not self.answered():
             rr.check(time.monotonic() < end, f'{run}: no answer to ARP')
 
     def flood(self, size_bytes, seconds):
-        """Send datagrams for that long, as many as this process can; return
-        how many these were.
+        """Send datagrams for @seconds, as fast as this process can, but at
+        most FLOOD_FRAMES.  Returns their number.
         """
         frames = [self.datagram(size_bytes) for _ in range(FLOOD_KINDS)]
         end = time.monotonic() + seconds
@@ -215,8 +221,10 @@ class Peer:
 
 
 def received_bytes(run):
-    """What came to the guest's NIC, with what the NIC had no room for if our
-    recording tells; else what the guest has counted.
+    """The bytes of the packets that the guest's NIC was given.
+
+    Our recordings have all of them, even those for which the NIC had no room.
+    Of other recordings, the guest's own counter is used.
     """
     if rr.read(run.recording)[:4] == b'\x89QRR':
         recording = faults.Recording(run.recording)
@@ -225,12 +233,14 @@ def received_bytes(run):
 
 
 def bytes_per_byte(run):
-    """How large the recording is for what came in."""
+    """The size of the recording divided by the bytes received."""
     return os.path.getsize(run.recording) / received_bytes(run)
 
 
 def replayed(test, machine, recorded, silence_s=SILENCE_S):
-    """Replay, and return how long it took; nothing if it is no replay."""
+    """Replay, and return the times; an empty dictionary if the replay is not
+    identical.
+    """
     run = test.run(machine, 'replay')
     if not run.outlasts(silence_s):
         test.note('the replay hangs')
@@ -248,7 +258,9 @@ def replayed(test, machine, recorded, silence_s=SILENCE_S):
 
 
 def record_downloads(test, nic, payloads, mode='record'):
-    """Return the machine, its Run, and the seconds of each download."""
+    """Run the downloads.  Returns the machine, its Run, and the seconds of
+    each download.
+    """
     server = test.server(*payloads, **SMALL_NICS.get(nic, {}))
     machine = rr.Machine(nics=(rr.Nic(nic),), steps=(
         'dhcp,eth0', *('get,' + server.url(payload) for payload in payloads)))
@@ -261,7 +273,7 @@ def record_downloads(test, nic, payloads, mode='record'):
 
 
 def download(test, nic):
-    """Three downloads of what cannot be compressed, replayed."""
+    """Record and replay three downloads of incompressible data."""
     machine, recorded, _ = record_downloads(test, nic, DOWNLOADS)
     return {'bytes_per_byte': bytes_per_byte(recorded),
             'record_s': recorded.seconds, 'record_cpu_s': recorded.cpu_s,
@@ -269,19 +281,19 @@ def download(test, nic):
 
 
 def size(test, nic):
-    """The same without the replay."""
+    """Record three downloads of incompressible data."""
     _, recorded, _ = record_downloads(test, nic, DOWNLOADS)
     return {'bytes_per_byte': bytes_per_byte(recorded)}
 
 
 def text(test, nic):
-    """Three downloads of text."""
+    """Record three downloads of text."""
     _, recorded, _ = record_downloads(test, nic, TEXTS)
     return {'bytes_per_byte': bytes_per_byte(recorded)}
 
 
 def idle(test, nic):
-    """How fast the recording of a guest grows that does nothing."""
+    """Measure how fast the recording of an idle guest grows."""
     run = test.run(rr.Machine(nics=(rr.Nic(nic),), steps=(
         'dhcp,eth0', 'sleep,2', f'sleep,{IDLE_S}')), 'record')
     seen = []
@@ -294,7 +306,7 @@ def idle(test, nic):
 
 
 def cost(test, nic):
-    """The same downloads with and without a recording, by turns."""
+    """Run the same downloads with and without a recording, by turns."""
     cpu_s, download_s = {None: 0, 'record': 0}, {None: [], 'record': []}
     for mode in (None, 'record') * COST_ROUNDS:
         _, run, seconds = record_downloads(test, nic, BIG_DOWNLOADS, mode)
@@ -310,9 +322,11 @@ def cost(test, nic):
 
 
 def start_flooded(test, nic):
-    """Start to record a guest; return its Run, and its Peer once it answers.
+    """Start to record a guest, and wait until it answers its Peer.  Returns
+    its Run and the Peer.
 
-    All of its RAM is there from the start.
+    QEMU allocates all of the guest's RAM at its start, so that the growth
+    which is measured later does not include it.
     """
     peer = Peer()
     test.closing.append(peer)
@@ -323,18 +337,18 @@ def start_flooded(test, nic):
 
 
 def warm_up(run, peer):
-    """A first flood shows QEMU all code of the guest's that is about to run,
-    so that it does not grow for that.
+    """Flood the guest for WARM_UP_S, so that QEMU translates the guest's code
+    for this now: its growth for that is not to be measured.
     """
     peer.flood(64, WARM_UP_S)
     peer.wait_answer(run)
 
 
 def flood(test, nic, size_bytes):
-    """More packets than the guest can take: what it costs to record one and
-    to get it into the guest, and how much larger QEMU gets.
+    """Send more packets than the guest can receive.  Measures what it costs to
+    record a packet and to deliver it to the guest, and how much QEMU grows.
 
-    What a recorder writes and the NIC then has no room for is not counted.
+    Packets that are recorded, but for which the NIC has no room, do not count.
     """
     run, peer = start_flooded(test, nic)
     cpu_s = run.cpu_so_far_s()
@@ -354,31 +368,33 @@ def flood(test, nic, size_bytes):
 
 
 def flood_small(test, nic):
-    """A flood of frames of 64 bytes."""
+    """Flood the guest with frames of 64 bytes."""
     return flood(test, nic, 64)
 
 
 def flood_large(test, nic):
-    """A flood of UDP in IP packets of 1500 bytes."""
+    """Flood the guest with IP packets of 1500 bytes."""
     return flood(test, nic, 1514)
 
 
 def flood_stopped(test, nic):
-    """The same while the machine is stopped."""
+    """Flood a guest whose machine is stopped, with IP packets of 1500
+    bytes.
+    """
     run, peer = start_flooded(test, nic)
     warm_up(run, peer)
     run.qmp.command('stop')
     before_bytes = run.memory_bytes('VmRSS')
     run.forget_peak()
     peer.flood(1514, FLOOD_S)
-    run.qmp.command('query-status')     # the main loop has come round
+    run.qmp.command('query-status')     # so the main loop has run
     growth = run.memory_bytes('VmHWM') - before_bytes
     run.kill()
     return {'growth_mib': growth / MEBIBYTE}
 
 
 def sleeping(test, nic):
-    """A guest that sleeps, replayed."""
+    """Record and replay a guest that sleeps."""
     machine = rr.Machine(nics=(rr.Nic(nic),),
                          steps=('dhcp,eth0', f'sleep,{SLEEP_S}'))
     recorded = test.record(machine)
@@ -387,7 +403,9 @@ def sleeping(test, nic):
 
 
 def bursts(test, nic):
-    """A guest that sleeps in ping and is woken by bursts, replayed."""
+    """Record and replay a guest that sleeps in ping and that bursts of
+    packets wake.
+    """
     port = rr.free_port()
     machine = rr.Machine(
         nics=(rr.Nic(nic, netdev_options=f'hostfwd=udp:127.0.0.1:{port}-:9'),),
@@ -399,7 +417,7 @@ def bursts(test, nic):
         for _ in range(BURSTS):
             for number in range(BURST_DATAGRAMS):
                 sock.sendto(content, ('127.0.0.1', port))
-                if number % 32 == 0:    # a socket's buffer holds more
+                if number % 32 == 0:    # fewer than fit into a socket's buffer
                     time.sleep(0.001)
             time.sleep(BURST_PAUSE_S)
     run.finish(ceiling=LONG_SILENCE_S)

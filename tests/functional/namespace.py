@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A network of its own, with taps on it, for as long as a test needs it.
+"""A network namespace with taps in it, which lasts as long as a test.
 
-Run as a program, this file makes a network namespace and sends what it made
-there to its caller: descriptors of taps, and sockets, which all stay in that
-namespace whoever uses them.  It needs no tool and no root, where the kernel
-lets anybody have a user namespace.  The namespace is gone when its last
-descriptor is.
+Run as a program, this file makes a network namespace, and in it taps and
+sockets, whose descriptors it sends to its caller.  They stay in that
+namespace, whichever process uses them.  The program needs no other tool, and
+needs root only where the kernel does not permit user namespaces.  The
+namespace ends when its last descriptor is closed.
 """
 
 import array
@@ -27,15 +27,15 @@ SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK = 0x8914, 0x8916, 0x891c
 SIOCGIFINDEX = 0x8933
 IFF_UP = 1
 
-# How many sockets of a kind a test can have.
+# The number of sockets of each kind that a test can take.
 SOCKETS = 4
 
 
 class Namespace:
     """The caller's side.
 
-    @taps: descriptors of the taps, on networks 10.2.N.0/24 and
-        fd00:N::/64 where the namespace has the address 1
+    @taps: the descriptors of the taps.  Tap N is on the networks 10.2.N.0/24
+        and fd00:N::/64, in which the namespace has the address 1.
     """
 
     def __init__(self, taps, vnet_hdr=True, queues=1):
@@ -48,13 +48,13 @@ class Namespace:
             theirs.close()
             text, fds, _, _ = socket.recv_fds(ours, 65536, 256)
         answer = json.loads(text or b'{"problem": "nothing was made"}')
-        #: why there is no namespace, or None
+        # why there is no namespace; None if there is one
         self.problem = answer.get('problem')
         self.taps = tuple(fds[:taps * queues])
         self.socks = [socket.socket(fileno=fd) for fd in fds[taps * queues:]]
 
     def take(self, family, kind):
-        """A new socket in the namespace, neither bound nor connected."""
+        """A socket in the namespace that is neither bound nor connected."""
         for sock in self.socks:
             if (sock.family, sock.type) == (family, kind):
                 self.socks.remove(sock)
@@ -62,7 +62,7 @@ class Namespace:
         raise AssertionError(f'a test has only {SOCKETS} sockets')
 
     def listener(self):
-        """A socket that listens on all addresses, of IPv4 and IPv6."""
+        """A socket that listens on all addresses of IPv4 and IPv6."""
         sock = self.take(socket.AF_INET6, socket.SOCK_STREAM)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(('::', 0))
@@ -97,7 +97,9 @@ def address_of(text):
 
 
 def make_tap(number, flags, queues):
-    """A tap, up and with its addresses; the descriptors of its queues."""
+    """Make a tap that is up and has its addresses.  Returns the descriptors
+    of its queues.
+    """
     name = f'tap{number}'
     fds = []
     for _ in range(queues):

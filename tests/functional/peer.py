@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The other end of a guest's network cable, made of sockets.
 
-A Link is what a netdev of QEMU's is connected to, a wire what carries whole
-packets over that connection.  Above it a Talker converses with 'reflect' in
-the guest (tests/functional/guest/reflect.c), which sends back what it gets:
-a Station in Ethernet frames, a Caller in datagrams.
+A Link is the thing that a netdev of QEMU's is connected to.  A wire carries
+whole packets over that connection.  Above it, a Talker converses with the
+program reflect in the guest (tests/functional/guest/reflect.c), which sends
+every message back: a Station sends Ethernet frames, a Caller datagrams.
 """
 
 import hashlib
@@ -19,13 +19,14 @@ import threading
 import program
 import rr
 
-# Seconds without any answer after which a message is repeated, and how often.
-# Datagram sockets lose packets when their reader is slow.
+# A message is sent again after QUIET seconds without any answer, ATTEMPTS
+# times at most: datagram sockets lose packets when their reader is slow.
 QUIET = 3
 ATTEMPTS = 10
 
 BROADCAST = b'\xff' * 6
-# The group that reflect is a member of, and its address as Ethernet has it.
+# The multicast group of which reflect is a member, as an Ethernet address and
+# as an IPv4 address.
 FRAME_GROUP = bytes.fromhex('01005e010203')
 DATAGRAM_GROUP = '239.1.2.3'
 REFLECT_PORT = 9000
@@ -41,12 +42,12 @@ END = 0xffffffff
 
 
 def message(number, data):
-    """What reflect keeps as number @number and sends back."""
+    """A message, which reflect keeps as number @number and sends back."""
     return HEAD.pack(number, len(data)) + data
 
 
 def unpack_message(packet):
-    """The number and the data of a message that has come back."""
+    """The number and the data of a message that reflect has sent back."""
     if len(packet) < HEAD.size:
         return 0, b''
     number, size = HEAD.unpack_from(packet)
@@ -63,7 +64,7 @@ def checksum(data):
 
 
 def kept(messages):
-    """What reflect prints of @messages, a dictionary by number."""
+    """What the guest prints when reflect has kept @messages, by number."""
     data = b''.join(messages[number] for number in sorted(messages))
     return (f'received {len(data)} bytes, '
             f'sha256 {hashlib.sha256(data).hexdigest()}')
@@ -72,7 +73,7 @@ def kept(messages):
 # --- wires: whole packets over a socket -------------------------------------
 
 class StreamWire:
-    """Packets over a stream: each after its length, in 32 bits."""
+    """Carries packets over a stream; 32 bits with its length precede each."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -84,7 +85,9 @@ class StreamWire:
             self.sock.sendall(struct.pack('!I', len(packet)) + packet)
 
     def receive(self):
-        """The packets that are there; None at the end of the stream."""
+        """The packets that have arrived completely; None at the end of the
+        stream.
+        """
         got = self.sock.recv(1 << 18)
         if not got:
             return None
@@ -103,7 +106,9 @@ class StreamWire:
 
 
 class DatagramWire:
-    """Packets as datagrams to @to, or to where the socket is connected."""
+    """Carries packets as datagrams, to the address @to or to the peer of the
+    connected socket.
+    """
 
     def __init__(self, sock, to=None):
         self.sock = sock
@@ -119,13 +124,13 @@ class DatagramWire:
         return [self.sock.recv(1 << 17)]
 
     def close(self):
-        pass                    # the socket is its Link's
+        pass                    # the Link closes the socket
 
 
-# --- links: what a netdev is connected to -----------------------------------
+# --- links: the other ends of netdevs ---------------------------------------
 
 class Link:
-    """What a netdev is connected to; made before any QEMU is started.
+    """The other end of a netdev, which is made before QEMU starts.
 
     @backend: the netdev's type
     @options: its options, the same for record and replay
@@ -140,18 +145,19 @@ class Link:
         self.place = None
 
     def nic(self, model, number, **more):
-        """A Nic whose netdev is at this link."""
+        """A Nic whose netdev is connected to this link."""
         return rr.Nic(model, f'n{number}', backend=self.backend,
                       netdev_options=self.options, **more)
 
     def wire(self):
-        """Connect to the QEMU that runs, and return the wire."""
+        """Connect to the running QEMU, and return the wire."""
         raise NotImplementedError
 
     def heard(self):
-        """Bytes that a QEMU has sent here though nobody was listening.
+        """The number of bytes that QEMU has sent here and that no wire has
+        read.
 
-        To be asked once before a replay, too: what is left is forgotten.
+        Call this before a replay, too: it discards what the recorder has sent.
         """
         return 0
 
@@ -160,7 +166,7 @@ class Link:
         return sock
 
     def path(self, name):
-        """A path that is short enough for a socket."""
+        """The path of a file, short enough for the address of a socket."""
         if self.place is None:
             self.place = tempfile.mkdtemp(prefix='rr-')
             program.remove_at_end(self.place)
@@ -174,7 +180,7 @@ class Link:
 
 
 def drain(sock):
-    """Read what is there and return how many bytes it was."""
+    """Read all bytes that have arrived, and return their number."""
     count = 0
     while select.select([sock], [], [], 0)[0]:
         got = sock.recv(1 << 18)
@@ -289,7 +295,7 @@ class StreamUnixServer(Connecting):
 
 
 class Datagrams(Link):
-    """QEMU sends datagrams to a socket that is there all the time."""
+    """QEMU sends datagrams to a socket that exists from the start."""
 
     ours = None
     theirs = None
@@ -302,7 +308,7 @@ class Datagrams(Link):
 
 
 def datagram_port():
-    """A UDP port of loopback that nobody has."""
+    """A UDP port of loopback that no process uses."""
     with socket.socket(type=socket.SOCK_DGRAM) as sock:
         sock.bind(('127.0.0.1', 0))
         return sock.getsockname()[1]
@@ -356,14 +362,14 @@ class DgramFd(Datagrams):
         self.options = f'local.type=fd,local.str={self.fds[0]}'
 
 
-# --- who talks ---------------------------------------------------------------
+# --- talkers -----------------------------------------------------------------
 
 class Talker:
-    """Sends messages over @wire and gathers the answers.
+    """Sends messages over @wire, and has a thread that collects the answers.
 
-    @answers: what came back, by key
-    @gone: the guest's end of the wire was closed
-    Both are guarded by @news.
+    @answers: the answers, by key
+    @gone: the guest's end of the wire is closed
+    @news: guards both, and is notified when one of them changes
     """
 
     def __init__(self, wire):
@@ -396,19 +402,20 @@ class Talker:
                         self.news.notify_all()
 
     def unpack(self, packet):
-        """Yield the (key, answer) that is in @packet, if there is any."""
+        """Yield the (key, answer) in @packet, if it has one."""
         raise NotImplementedError
 
     def send(self, packet):
         try:
             self.wire.send(packet)
         except OSError as error:
-            raise rr.Failure(f'QEMU takes no more packets: {error}') from None
+            raise rr.Failure(f'QEMU accepts no packets: {error}') from None
 
     def ask(self, requests):
-        """Send all @requests, (key, packet, answer), and check the answers.
+        """Send all @requests, each a (key, packet, answer), and check the
+        answers.
 
-        One that gets no answer is sent again, a few times.
+        A request without an answer is sent again, up to ATTEMPTS times in all.
         """
         expected = {key: answer for key, _, answer in requests}
         packets = {key: packet for key, packet, _ in requests}
@@ -431,7 +438,7 @@ class Talker:
                  f' and {len(packets)} in all')
         for key, answer in expected.items():
             rr.check(self.answers[key] == answer,
-                     f'another answer to {key} has come back')
+                     f'the answer to {key} is wrong')
 
     def close(self):
         self.closing = True
@@ -440,7 +447,7 @@ class Talker:
 
 
 class Caller(Talker):
-    """Talks to reflect by datagrams, through whatever network there is."""
+    """Talks to reflect with datagrams, through any network."""
 
     def unpack(self, packet):
         number, data = unpack_message(packet)
@@ -448,7 +455,7 @@ class Caller(Talker):
             yield ('datagram', number), data
 
     def talk(self, messages):
-        """Have each of @messages, data by number, sent back."""
+        """Send @messages, data by number, and check that each comes back."""
         self.ask([(('datagram', number), message(number, data), data)
                   for number, data in messages.items()])
 
@@ -457,9 +464,9 @@ class Caller(Talker):
 
 
 class Station(Talker):
-    """A station on an Ethernet with the guest, and nobody else.
+    """A station on an Ethernet whose only other station is the guest.
 
-    Its network is 10.1.@number.0/24; it is .1 and the guest is .15.
+    The network is 10.1.@number.0/24; the station is .1 and the guest .15.
     """
 
     def __init__(self, wire, number):
@@ -500,7 +507,7 @@ class Station(Talker):
         total = checksum(head + payload)
         return self.packet(1, ICMP.pack(8, 0, total, 1, sequence) + payload)
 
-    # What comes from the guest.
+    # Packets from the guest.
 
     def unpack(self, packet):
         if len(packet) < ETHERNET.size:
@@ -522,7 +529,7 @@ class Station(Talker):
                 self.wire.send(self.frame(TYPE_ARP, self.arp(2, mac, address),
                                           mac))
             except OSError:
-                pass            # whoever asks the guest next will notice
+                pass            # the next request to the guest will fail
         elif operation == 2 and address == self.guest:
             yield 'arp', mac
 
@@ -538,10 +545,10 @@ class Station(Talker):
             number, data = unpack_message(body[UDP.size:])
             yield ('datagram', number), data
 
-    # What the guest is asked.
+    # Requests to the guest.
 
     def resolve(self):
-        """Ask for the guest's MAC address, as anybody would: by broadcast."""
+        """Ask for the guest's MAC address, by a broadcast of ARP."""
         question = self.frame(TYPE_ARP, self.arp(1, bytes(6), self.guest),
                               BROADCAST)
         for _ in range(ATTEMPTS):
@@ -553,21 +560,27 @@ class Station(Talker):
         raise rr.Failure('the guest does not answer ARP')
 
     def ping(self, *sizes):
-        """Have ICMP echoes of so many bytes answered, at once."""
+        """Send ICMP echo requests with payloads of @sizes, all at once, and
+        check the answers.
+        """
         self.ask([(('echo', sequence), self.echo(sequence, payload), payload)
                   for sequence, payload in enumerate(
                       map(pattern, sizes), 1)])
 
     def frames(self, messages, to=None):
-        """Have frames with @messages, data by number, sent back."""
+        """Send frames with @messages, data by number, and check that each
+        comes back.
+        """
         self.ask([(('frame', number),
                    self.frame(TYPE_FRAME, message(number, data), to),
                    (self.guest_mac, data))
                   for number, data in messages.items()])
 
     def tiny_frame(self, size):
-        """A frame that has no room for a message is sent back all the same."""
-        rr.check(size < ETHERNET.size + HEAD.size, 'that is not tiny')
+        """Check that reflect sends back a frame that is too short for a
+        message.
+        """
+        rr.check(size < ETHERNET.size + HEAD.size, 'a message would fit')
         self.ask([(('frame', 0), self.frame(TYPE_FRAME, bytes(size))[:size],
                    (self.guest_mac, b''))])
 
@@ -578,5 +591,5 @@ class Station(Talker):
 
 
 def pattern(size):
-    """So many bytes that are not all the same."""
+    """@size bytes that are not all the same."""
     return bytes(number * 7 % 256 for number in range(size))

@@ -1,10 +1,10 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Makes a faulty copy of a recording, for the tests of what a replay says of
- * it.  The copy is written by the recorder's own writer, so that all checksums
- * are right and only what the events say is wrong.  Without a fault it lists
- * the events, so that a test can choose one.
+ * Makes a faulty copy of a recording, whose replay a test then checks.  The
+ * recorder's own writer writes the copy, so that all checksums are correct and
+ * only the content of events is wrong.  Given only a recording, the program
+ * lists its events, from which the test chooses.
  */
 
 #include "qemu/osdep.h"
@@ -17,7 +17,7 @@
 /* An event in memory. */
 typedef struct FaultEvent {
     ReplayLogEvent ev;
-    uint8_t *data;              /* owned; in place of @ev's, NULL likewise */
+    uint8_t *data;              /* owned; used instead of ev.data */
     size_t len_bytes;
     bool dropped;
 } FaultEvent;
@@ -28,7 +28,7 @@ typedef struct Recording {
     bool without_end;
 } Recording;
 
-/* What is left of the command line. */
+/* The words of the command line that have not been used yet. */
 typedef struct Words {
     char **word;
     int count;
@@ -60,7 +60,11 @@ static G_NORETURN void die_err(Error *err)
 
 /* --- Events ------------------------------------------------------------- */
 
-/* Returns: owned.  @data is copied; NULL if the kind has no bytes. */
+/*
+ * Copies @data, which is NULL if events of this kind have no bytes.
+ *
+ * Returns: owned
+ */
 static FaultEvent *new_event(const ReplayLogEvent *ev, const uint8_t *data,
                              size_t len_bytes)
 {
@@ -69,7 +73,7 @@ static FaultEvent *new_event(const ReplayLogEvent *ev, const uint8_t *data,
     e->ev = *ev;
     e->ev.data = NULL;
     if (data) {
-        /* Never NULL, not even for no bytes. */
+        /* The copy is not NULL even if @len_bytes is 0. */
         e->data = g_malloc(len_bytes + 1);
         memcpy(e->data, data, len_bytes);
         e->len_bytes = len_bytes;
@@ -90,7 +94,7 @@ static void free_event(gpointer opaque)
 static const char *next_word(Words *words)
 {
     if (!words->count) {
-        die("a word is missing; replay-fault --help tells which");
+        die("a word is missing; see replay-fault --help");
     }
     words->count--;
     return *words->word++;
@@ -111,7 +115,7 @@ static uint64_t next_number(Words *words)
     return negative;
 }
 
-/* Returns: the index of the event that has this number in IN. */
+/* Returns: the index of the event whose number in IN is the next word. */
 static guint next_index(Recording *rec, Words *words)
 {
     uint64_t number = next_number(words);
@@ -154,7 +158,8 @@ static void fault_resize(Recording *rec, Words *words)
     uint8_t *data;
 
     if (!e->data || len_bytes > REPLAY_LOG_DATA_MAX_BYTES) {
-        die("event %" PRIu64 " cannot have so many bytes", e->ev.number);
+        die("event %" PRIu64 " cannot have %" PRIu64 " bytes", e->ev.number,
+            len_bytes);
     }
     data = g_malloc0(len_bytes + 1);
     memcpy(data, e->data, MIN(len_bytes, e->len_bytes));
@@ -198,7 +203,7 @@ static void fault_drop(Recording *rec, Words *words)
     next_event(rec, words)->dropped = true;
 }
 
-/* Puts a copy of @e in front of the event that the next word names. */
+/* Inserts a copy of @e before the event whose number is the next word. */
 static FaultEvent *fault_put(Recording *rec, const FaultEvent *e, Words *words)
 {
     guint to = next_index(rec, words);
@@ -210,7 +215,7 @@ static FaultEvent *fault_put(Recording *rec, const FaultEvent *e, Words *words)
 
 static void fault_copy(Recording *rec, Words *words)
 {
-    /* Further faults are the original's. */
+    /* Later faults with this number change the original. */
     fault_put(rec, next_event(rec, words), words)->ev.number = UINT64_MAX;
 }
 
@@ -237,15 +242,17 @@ static void fault_cut(Recording *rec, Words *words)
 
 static const Fault faults[] = {
     { "flip", "EVENT BYTE BIT", "flip a bit of its bytes", fault_flip },
-    { "resize", "EVENT LENGTH", "so many bytes; new ones are 0", fault_resize },
-    { "add", "EVENT FIELD N", "add N to a number of it", fault_add },
-    { "kind", "EVENT KIND", "make it one of the same fields", fault_kind },
+    { "resize", "EVENT LENGTH", "give it LENGTH bytes, new ones are 0",
+      fault_resize },
+    { "add", "EVENT FIELD N", "add N to one of its numbers", fault_add },
+    { "kind", "EVENT KIND", "give it a kind with the same fields", fault_kind },
     { "drop", "EVENT", "leave it out", fault_drop },
-    { "copy", "EVENT EVENT", "the first also in front of the second",
+    { "copy", "EVENT EVENT", "insert a copy of the first before the second",
       fault_copy },
-    { "move", "EVENT EVENT", "the first in front of the second", fault_move },
-    { "end", "EVENT", "end the recording in front of it", fault_end },
-    { "cut", "EVENT", "likewise, as if the recorder was killed", fault_cut },
+    { "move", "EVENT EVENT", "move the first before the second", fault_move },
+    { "end", "EVENT", "end the recording before it", fault_end },
+    { "cut", "EVENT", "cut the recording before it, as SIGKILL would",
+      fault_cut },
     { }
 };
 
@@ -256,10 +263,10 @@ static void print_help(void)
     printf("usage: replay-fault IN\n"
            "       replay-fault IN OUT [FAULT...]\n"
            "\n"
-           "The first form lists events: number, icount, packets before it,\n"
-           "chunk, file offset, kind, numbers, then bytes as 'x' and hex.\n"
-           "The second copies IN to OUT with these faults, where EVENT is a\n"
-           "number in IN:\n");
+           "The first form lists the events of IN: number, icount, packets\n"
+           "before the event, chunk, file offset, kind, numbers, and bytes in\n"
+           "hexadecimal after an 'x'.  The second form copies IN to OUT with\n"
+           "these faults, where EVENT is the number of an event in IN:\n");
     for (fault = faults; fault->name; fault++) {
         printf("  %-6s %-16s %s\n", fault->name, fault->args,
                fault->help);
@@ -287,7 +294,7 @@ static void list_event(const ReplayLogEvent *ev)
     printf("\n");
 }
 
-/* Up to its end; dies unless that is a clean one. */
+/* Reads all events; dies if the recording is cut or damaged. */
 static void read_events(ReplayLogReader *reader,
                         void (*take)(const ReplayLogEvent *ev, void *opaque),
                         void *opaque)
@@ -318,7 +325,7 @@ static void take_for_copy(const ReplayLogEvent *ev, void *opaque)
     g_ptr_array_add(events, new_event(ev, ev->data, ev->len_bytes));
 }
 
-/* Name the adapters for the end's totals, as the recorder did. */
+/* Names the adapters, as the recorder did: the end has totals for each. */
 static void name_adapters(ReplayLogWriter *writer,
                           const ReplayLogDescription *description)
 {
@@ -360,7 +367,7 @@ static void write_recording(const char *path, const Recording *rec)
     if (!replay_log_writer_flush(writer, &err)) {
         die_err(err);
     }
-    /* Without an end the writer stays open, as at a recorder's death. */
+    /* A killed recorder does not close its writer, and so writes no end. */
     if (!rec->without_end && !replay_log_writer_close(writer, &err)) {
         die_err(err);
     }

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Record and replay a virtual machine, and compare the two.
 
-A Machine is a description, a Run one process of QEMU that executes it, a
-Scenario one test's workshop: it makes servers and runs, knows where their
-files lie, and clears away what the test leaves behind.  The tests and the
-demo are written with these three and nothing below them.
+A Machine describes a virtual machine, and a Run is one process of QEMU that
+executes it.  A Scenario is one test's workshop: it makes servers and runs,
+knows where their files are, and stops everything at the end of the test.  The
+tests and the demo use these three classes and nothing below them.
 
-Nothing here waits for time to pass.  What is waited for is a condition, and
-each wait has a ceiling, far above what a busy machine needs; reaching it is
-a failure.
+The code waits for conditions and never for a fixed time.  Each wait has a
+ceiling, far above the time that a busy machine needs; a test that reaches it
+has failed.
 """
 
 import dataclasses
@@ -39,23 +39,23 @@ RUN_CEILING = 400
 STEP_CEILING = 200
 POLL = 0.02
 
-# What a server sends at once.
+# A server sends a file in pieces of this size.
 PIECE_BYTES = 16384
 
 # A table for bytes.translate().
 LETTERS = bytes(b'ACGT'[byte % 4] for byte in range(256))
 
-# What makes the kernel start faster; none of it is about the network.
+# These make the kernel start faster.  None of them concerns the network.
 KERNEL_OPTIONS = ('console=ttyS0 panic=-1 mitigations=off '
                   'tsc=reliable rcupdate.rcu_expedited=1')
 
 
 class Failure(Exception):
-    """The behaviour under test is not there."""
+    """The behaviour under test is missing: the test has failed."""
 
 
 class Skip(Exception):
-    """This machine lacks something that the test needs: its name."""
+    """This host lacks something that the test needs.  The message names it."""
 
 
 def check(condition, message):
@@ -65,7 +65,7 @@ def check(condition, message):
 
 
 def read(path):
-    """Return the bytes of the file @path, or none if there is no file."""
+    """Return the bytes of the file @path, or b'' if there is no file."""
     try:
         with open(path, 'rb') as f:
             return f.read()
@@ -74,7 +74,10 @@ def read(path):
 
 
 def wait_for(condition, what, ceiling=STEP_CEILING):
-    """Poll until condition() is true, and return what it returned."""
+    """Call condition() until its result is true, and return the result.
+
+    @what: what the condition stands for, as a noun, for the failure's message
+    """
     end = time.monotonic() + ceiling
     while True:
         result = condition()
@@ -86,7 +89,7 @@ def wait_for(condition, what, ceiling=STEP_CEILING):
 
 @dataclasses.dataclass(frozen=True)
 class Nic:
-    """One NIC of a machine, the netdev below it and the filter on that."""
+    """One NIC of a machine, with its netdev and the filter on the netdev."""
     model: str
     netdev: str = 'n0'
     netdev_options: str = ''
@@ -110,10 +113,10 @@ class Nic:
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """A virtual machine and what its guest is to do.
+    """A virtual machine, and the steps that its guest takes.
 
-    @filters is the order in which the filters are created, as a list of
-    netdev ids; by default that of the NICs.
+    @filters: the netdevs that get a filter on the command line, in this
+        order; by default all of them, in the order of the NICs
     """
     nics: tuple
     steps: tuple = ()
@@ -122,7 +125,9 @@ class Machine:
     memory_mib: int = 256
 
     def arguments(self):
-        """QEMU's arguments, except those about recording and console."""
+        """QEMU's arguments, without those for the recording and the
+        console.
+        """
         args = ['-M', 'pc', '-m', str(self.memory_mib), '-nodefaults',
                 '-no-user-config', '-display', 'none', '-no-reboot',
                 '-kernel', os.path.join(GUEST, 'vmlinux'),
@@ -139,7 +144,7 @@ class Machine:
 
 
 class Qmp:
-    """The machine protocol of one QEMU, over a connected socket."""
+    """A QMP connection to one QEMU, over a connected socket."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -153,10 +158,10 @@ class Qmp:
             try:
                 got = self.sock.recv(65536)
             except TimeoutError:
-                raise Failure(f'QMP is silent for {ceiling} s') from None
+                raise Failure(f'QMP: no message for {ceiling} s') from None
             except OSError as error:
                 raise Failure(f'QMP: {error}') from None
-            check(got, 'QMP: QEMU has gone')
+            check(got, 'QMP: QEMU has closed the connection')
             self.pending += got
         line, self.pending = self.pending.split(b'\n', 1)
         return json.loads(line)
@@ -177,7 +182,9 @@ class Qmp:
                 return message
 
     def command(self, command, **arguments):
-        """Execute @command and return its result; Failure if refused."""
+        """Execute @command and return its result; if QEMU answers with an
+        error, raise Failure.
+        """
         if not self.greeted:
             check('QMP' in self._message(STEP_CEILING), 'QMP: no greeting')
             self.greeted = True
@@ -187,11 +194,13 @@ class Qmp:
         return answer['return']
 
     def next_event(self, ceiling=STEP_CEILING):
-        """Wait for an event that has not come yet and return it whole."""
+        """Wait for the next event from QEMU and return the whole message."""
         return self._message(ceiling)
 
     def event(self, name, ceiling=STEP_CEILING):
-        """Wait for the event @name and return its data."""
+        """Wait for the event @name, which may already be in @events, and
+        return its data.
+        """
         if not self.greeted:
             self.command('query-name')
         end = time.monotonic() + ceiling
@@ -210,14 +219,15 @@ class Qmp:
 class Run:
     """One process of QEMU, from its start to its end.
 
-    @mode: 'record', 'replay', or None to do neither
-    @name: what its files in the directory @place begin with
+    @mode: 'record', 'replay', or None for neither
+    @place: the directory of its files
+    @name: the first part of its files' names
     @recording: the recording's path
     @icount: further -icount options
-    @extra: further arguments, placed before the filters'
-    @fds: file descriptors that it inherits
-    @serials: what is behind the guest's second and further serial ports
-    @wrapper: a command that executes what follows it
+    @extra: further arguments, which stand before those of the machine
+    @fds: file descriptors that QEMU inherits
+    @serials: -serial options for the guest's second and further ports
+    @wrapper: words that precede QEMU's command, such as 'nice'
     """
 
     def __init__(self, qemu, machine, mode, place, name, recording=None,
@@ -259,7 +269,7 @@ class Run:
         return f'{self.name} (console {self.console_path})'
 
     def console(self):
-        """All that the guest has written so far."""
+        """The bytes that the guest has written so far."""
         return read(self.console_path)
 
     def stderr(self):
@@ -273,7 +283,9 @@ class Run:
         return True
 
     def lines(self, ceiling=RUN_CEILING):
-        """Yield the console's lines as they come, until QEMU has ended."""
+        """Yield each line of the console once the guest has written it, until
+        QEMU has ended.
+        """
         end = time.monotonic() + ceiling
         done = 0
         while True:
@@ -286,12 +298,14 @@ class Run:
                 return
             if time.monotonic() > end:
                 self.kill()
-                raise Failure(f'{self} is not over after {ceiling} s; '
+                raise Failure(f'{self} has not ended after {ceiling} s; '
                               f'{self.last_words()}')
             time.sleep(POLL)
 
     def wait_line(self, pattern, ceiling=STEP_CEILING):
-        """Wait for a console line that matches; return the match."""
+        """Wait for a console line in which @pattern is found; return the
+        match.
+        """
         for line in self.lines(ceiling):
             match = re.search(pattern, line)
             if match:
@@ -300,7 +314,7 @@ class Run:
                       f'{self.last_words()}')
 
     def finish(self, status=0, ceiling=RUN_CEILING):
-        """Wait for the end and check the exit status."""
+        """Wait until QEMU has ended, and check its exit status."""
         for _ in self.lines(ceiling):
             pass
         got = self.process.returncode
@@ -313,7 +327,7 @@ class Run:
         return f'its last line: {last}, its messages: {self.stderr()!r}'
 
     def kill(self):
-        """End it with SIGKILL, if it is still there."""
+        """Kill QEMU with SIGKILL, if it has not ended."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -326,8 +340,8 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Payload:
-    """A file offered by a server, the same for each seed: incompressible,
-    or text.
+    """A file that a server offers: incompressible, or text.  The same seed
+    gives the same bytes.
     """
     size_bytes: int
     seed: int = 1
@@ -346,14 +360,15 @@ class Payload:
 
 
 class Server:
-    """An HTTP server on loopback, on a port that was free.
+    """An HTTP server on loopback, on a free port.
 
-    Once stopped it answers nobody, but its socket goes on listening: whoever
-    still comes knocking is counted.
+    After stop() the server answers no request, but its socket still listens,
+    and visitors() counts the connections.
 
-    @pace_s: the seconds it rests after each piece; for a download that lasts
+    @pace_s: the seconds that the server waits after each piece, to make a
+        download slow
     @piece_bytes: the size of a piece
-    @listener: a listening socket, instead of one on 127.0.0.1
+    @listener: a listening socket to use instead of one on 127.0.0.1
     @served: the (path, seconds) of each download
     """
 
@@ -363,7 +378,7 @@ class Server:
         served = self.served = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            """Sends the file that is asked for."""
+            """Answers a request with the file that it names."""
 
             def do_GET(self):           # pylint: disable=invalid-name
                 body = content.get(self.path)
@@ -378,14 +393,14 @@ class Server:
                     self.wfile.write(body[start:start + piece_bytes])
                     time.sleep(pace_s)
                 self.wfile.flush()
-                self.rfile.read(1)      # it closes when it has everything
+                self.rfile.read(1)      # the client closes when it has all
                 served.append((self.path, time.monotonic() - started))
 
             def log_message(self, *_):  # pylint: disable=arguments-differ
                 pass
 
         class HttpServer(http.server.ThreadingHTTPServer):
-            """A guest that is killed is no reason to print a backtrace."""
+            """Prints no backtrace when a guest that downloads is killed."""
 
             def handle_error(self, request, client_address):
                 pass
@@ -403,7 +418,9 @@ class Server:
         self.thread.start()
 
     def url(self, payload, host='10.0.2.2'):
-        """Where a guest finds @payload behind slirp's address of the host."""
+        """The URL of @payload for a guest whose slirp has the host at
+        @host.
+        """
         return f'http://{host}:{self.port}{payload.path()}'
 
     def stop(self):
@@ -413,7 +430,7 @@ class Server:
             self.thread = None
 
     def visitors(self):
-        """The number of connections since it was stopped."""
+        """The number of connections since stop()."""
         count = 0
         self.http.socket.setblocking(False)
         while True:
@@ -429,7 +446,7 @@ class Server:
 
 
 def first_difference(recorded, replayed):
-    """Describe where two consoles part, or return None if they do not."""
+    """Describe the first difference of two consoles; None if there is none."""
     if recorded == replayed:
         return None
     ours, theirs = recorded.split(b'\n'), replayed.split(b'\n')
@@ -441,7 +458,7 @@ def first_difference(recorded, replayed):
 
 
 def check_identical(recorded, replayed):
-    """Check that two runs wrote the same bytes, and not few of them."""
+    """Check that the guest finished, and that the replay wrote the same."""
     check(b'guest: done' in recorded.console(),
           f'{recorded} did not finish; {recorded.last_words()}')
     difference = first_difference(recorded.console(), replayed.console())
@@ -449,7 +466,7 @@ def check_identical(recorded, replayed):
 
 
 def check_prefix(recorded, replayed):
-    """Check that what @replayed wrote is how what @recorded wrote begins."""
+    """Check that the console of @recorded begins with that of @replayed."""
     whole, part = recorded.console(), replayed.console()
     check(whole.startswith(part), 'the replay is no prefix of the recording: '
           f'{first_difference(whole[:len(part)], part)}')
@@ -463,7 +480,7 @@ def downloads(run):
 
 
 def check_downloads(run, *payloads):
-    """Check that the guest got @payloads, whole, in any order."""
+    """Check that the guest got all of @payloads complete, in any order."""
     expected = [(p.size_bytes, p.digest()) for p in payloads]
     check(sorted(downloads(run)) == sorted(expected),
           f'{run}: the server sent {expected}, '
@@ -483,7 +500,9 @@ def traffic(run):
 
 
 def fetch(port, method, path, body=None):
-    """One HTTP request to a guest's server behind a forwarded port."""
+    """Send one HTTP request to a guest's server, through a forwarded port of
+    the host; return the content of the answer.
+    """
     connection = http.client.HTTPConnection('127.0.0.1', port,
                                             timeout=STEP_CEILING)
     try:
@@ -499,14 +518,17 @@ def fetch(port, method, path, body=None):
 
 
 def free_port():
-    """A port of loopback that nobody listens on."""
+    """A TCP port of loopback on which no process listens."""
     with socket.socket() as sock:
         sock.bind(('127.0.0.1', 0))
         return sock.getsockname()[1]
 
 
 class Scenario:
-    """What one test works with: its directory, its servers and its runs."""
+    """The workshop of one test: its directory, its servers and its runs.
+
+    @closing: what close() closes, last first; anything with a close()
+    """
 
     run_type = Run
 
@@ -522,7 +544,7 @@ class Scenario:
         return os.path.join(self.place, name)
 
     def note(self, text):
-        """Keep @text for the test's report."""
+        """Add @text to the test's report."""
         self.notes.append(text)
 
     def server(self, *payloads, **options):
@@ -531,7 +553,7 @@ class Scenario:
         return server
 
     def run(self, machine, mode, name=None, recording='recording', **options):
-        """Start QEMU.  What it is given is described at Run."""
+        """Start QEMU.  Run describes the @options."""
         run = self.run_type(
             self.qemu, machine, mode, self.place, name or mode or 'plain',
             self.path(recording), **options)
@@ -539,17 +561,18 @@ class Scenario:
         return run
 
     def record(self, machine, **options):
-        """Record to the guest's own end."""
+        """Record until the guest powers off."""
         return self.run(machine, 'record', **options).finish()
 
     def replay(self, machine, **options):
-        """Replay to the recording's end."""
+        """Replay until the recording ends."""
         return self.run(machine, 'replay', **options).finish()
 
     def compare(self, recorded, replayed, *servers):
-        """Check that two runs were one and that no server was asked twice.
+        """Check that the replay was identical, and that it has not connected
+        to any of @servers.
 
-        The servers were stopped before the replay began.
+        The servers must have been stopped before the replay began.
         """
         check_identical(recorded, replayed)
         for server in servers:
@@ -562,7 +585,7 @@ class Scenario:
                   f'{received} received ({size / max(received, 1):.2f})')
 
     def close(self):
-        """Stop whatever the test has left running."""
+        """Stop the runs and servers that the test has left running."""
         while self.closing:
             self.closing.pop().close()
 
@@ -570,7 +593,7 @@ class Scenario:
 class Test(typing.NamedTuple):
     """A test, as run.py finds it in TESTS.
 
-    @function: is called with a Scenario and with @arguments
+    @function: run.py calls it with a Scenario and with @arguments
     @text: what the test does and expects
     """
     function: typing.Callable
@@ -600,8 +623,9 @@ def scenario(name):
 
 
 def scenarios(pattern, function, *models):
-    """Register @function(test, model) once for each of these NICs; @pattern
-    makes a name of a model.
+    """Register @function(test, model) once for each of @models.
+
+    @pattern: the test's name, with {} in place of the model
     """
     for model in models:
         register(pattern.format(model), function, model)

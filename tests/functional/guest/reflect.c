@@ -2,17 +2,17 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The guest's end of a conversation with a test: it sends back every message
- * that it receives, and in the end tells all of them.
+ * that it receives, and prints all of them at the end.
  *
  *     reflect frames INTERFACE                Ethernet frames of type 0x88b5
  *     reflect udp PORT [GROUP INTERFACE...]   datagrams, also those to GROUP
  *
- * A message begins with its number (32 bits) and the length of what follows
- * (16 bits), both big-endian.  It is kept unless its number is 0, it is
- * shorter than that, or one of this number came before; so a test may repeat
- * what it has got no answer to.  The number 0xffffffff is the end: the kept
- * messages, without their heads, in the order of their numbers, are written to
- * the standard output.
+ * A message begins with a head: its number (32 bits) and the length of its data
+ * (16 bits), both big-endian.  The program keeps the message unless it is
+ * shorter than a head, its number is 0, or a message of the same number has
+ * been kept; so a test may repeat a message to which it has no answer.  The
+ * number 0xffffffff is the end: the program then writes the data of the kept
+ * messages, in the order of their numbers, to the standard output.
  */
 
 #include <arpa/inet.h>
@@ -29,7 +29,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* For local experiments: IEEE Std 802. */
+/* IEEE Std 802 reserves this type for local experiments. */
 #define FRAME_TYPE      0x88b5
 #define HEAD_BYTES      6
 #define END             UINT32_MAX
@@ -37,7 +37,7 @@
 /* Room for a burst, so that the guest's socket loses nothing. */
 #define ROOM_BYTES      (16 << 20)
 
-/* The frames of this Ethernet group are received, too. */
+/* reflect also receives frames that are sent to this Ethernet group. */
 static const uint8_t frame_group[ETH_ALEN] = { 0x01, 0, 0x5e, 1, 2, 3 };
 
 typedef struct Message {
@@ -49,7 +49,7 @@ typedef struct Message {
 static Message kept[KEPT_MAX];
 static size_t count;
 
-/* Returns: whether the message is not the end. */
+/* Returns: false if the message is the end, else true. */
 static bool keep(const uint8_t *message, size_t len_bytes)
 {
     uint32_t number;
@@ -167,7 +167,7 @@ static int open_udp(const char *port, const char *group, char **interfaces)
     return fd;
 }
 
-/* A frame goes back to its source, from whatever address it was sent to. */
+/* Sends a frame back to its source, from the own address of the interface. */
 static void reflect_frame(int fd, uint8_t *frame, size_t len_bytes,
                           const struct sockaddr_ll *from)
 {
