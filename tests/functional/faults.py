@@ -17,6 +17,7 @@ import subprocess
 import threading
 import typing
 
+import messages
 import program
 import rr
 
@@ -537,29 +538,35 @@ def check_printed(report):
     is not longer than a report may be.
     """
     whole = report.run.stderr()
-    text = whole[whole.find('the replay of'):]
-    about = f' of adapter {report.adapter}' if report.adapter else ''
-    offset = '' if report.file_offset is None else \
-        f' at file offset {report.file_offset}'
+    text = whole[whole.find(messages.REPORT_BEGINS):]
+    about = offset = through = ''
+    if report.adapter:
+        about = messages.REPORT_ABOUT.format(adapter=report.adapter)
+    if report.file_offset is not None:
+        offset = messages.REPORT_OFFSET.format(offset=report.file_offset)
+    if report.came_adapter:
+        through = messages.REPORT_THROUGH.format(
+            packet=report.came_packet, adapter=report.came_adapter)
     expected = [
-        f"the replay of '{report.filename}' ends here: {report.message}",
-        f'  recording: event {report.event} ({report.expected}{about}), '
-        f'packet {report.packet}, icount {report.recorded_icount}, '
-        f'chunk {report.chunk}{offset}',
-        f'  guest: icount {report.icount}, vCPU {report.cpu} '
-        f'at pc 0x{report.pc:x}',
-        *('    ' + line for line in report.last_events)]
+        messages.REPORT_ENDS_HERE.format(filename=report.filename,
+                                         message=report.message),
+        messages.REPORT_RECORDING.format(
+            event=report.event, kind=report.expected, about=about,
+            packet=report.packet, icount=report.recorded_icount,
+            chunk=report.chunk, offset=offset),
+        messages.REPORT_GUEST.format(icount=report.icount, cpu=report.cpu,
+                                     pc=report.pc)]
+    expected += [messages.REPORT_EVENT.format(line=line)
+                 for line in report.last_events]
     if report.came:
-        through = f', packet {report.came_packet} through adapter ' \
-            f'{report.came_adapter}' if report.came_adapter else ''
-        expected.append(f"  the guest makes the event '{report.came}'{through}")
+        expected.append(messages.REPORT_CAME.format(kind=report.came,
+                                                    through=through))
     rr.check(bool(report.came) == any(
-        words in report.message for words in
-        ('that the guest sends', 'the guest sends packet',
-         'needs the event')), f'the event that the guest makes: {report}')
+        words in report.message for words in messages.GUEST_MAKES_EVENT),
+             f'the event that the guest makes: {report}')
     for line in expected:
         rr.check(line + '\n' in text, f'no {line!r} in {whole!r}')
-    rr.check(text.count('ends here') == 1, f'reported twice: {whole!r}')
+    rr.check(text.count(messages.REPORT_BEGINS) == 1, f'reported twice: {whole!r}')
     rr.check(text.count('\n') <= REPORT_LINES and len(text) <= REPORT_BYTES,
              f'the report has {len(text)} bytes: {text!r}')
 

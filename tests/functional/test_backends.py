@@ -24,6 +24,7 @@ import socket
 
 import faults
 import measure
+import messages
 import peer
 import rr
 from namespace import Namespace
@@ -559,8 +560,8 @@ def header_is_missing(test):
     started(test, machine, fds=space.taps)
     run = test.run(rr.Machine(nics=(rr.Nic('virtio-net-pci'),)), 'replay')
 
-    refused(run, 'was made on another machine',
-            "adapter.n0: recorded as 'NIC virtio-net-pci", 'virtio header')
+    refused(run, messages.OTHER_MACHINE, messages.OTHER_NIC,
+            messages.VIRTIO_HEADER)
 
 
 @rr.scenario('tap/virtio-header-is-unused/replays-with-slirp')
@@ -572,7 +573,8 @@ def header_is_unused(test):
     started(test, machine, fds=space.taps)
     replayed = test.replay(rr.Machine(nics=(rr.Nic('e1000'),)))
 
-    rr.check('another machine' not in replayed.stderr(), replayed.stderr())
+    rr.check(messages.OTHER_MACHINE not in replayed.stderr(),
+             replayed.stderr())
 
 
 @rr.scenario('tap/two-queues/refused')
@@ -585,5 +587,4 @@ def two_queues(test):
     run = test.run(rr.Machine(nics=(nic,), filters=()), 'record',
                    fds=space.taps)
 
-    refused(run, "netdev 'n0' of type tap has more than one queue",
-            'nothing could be recorded')
+    refused(run, messages.TWO_QUEUES, messages.NOT_RECORDABLE)

@@ -17,6 +17,7 @@ import re
 
 import rr
 import faults
+import messages
 from gdb import Gdb
 
 
@@ -77,8 +78,9 @@ def packet_bit_flipped(recording):
     words, answer = other_server(recording)
     sent = recording.first('net-sent', since=answer.number)
     return words, place('diverged', 'net-sent', sent.number, 'n0',
-                        rf"netdev 'n0', {sent.numbers[1]} bytes, differs: "
-                        r"its checksum is")
+                        messages.PACKET_CHECKSUM.format(
+                            number=r'\d+', netdev='n0', size=sent.numbers[1],
+                            now=messages.ANY, then=messages.ANY))
 
 
 @fault('packet-bit-flipped/whole', firmware_full)
@@ -90,8 +92,9 @@ def packet_bit_flipped_full(recording):
     sent = recording.first('net-sent-data', since=answer.number)
     old = sent.data[5]
     return words, place('diverged', 'net-sent-data', sent.number, 'n0',
-                        rf'differs: byte 5 of {len(sent.data)} is '
-                        rf'0x{old ^ 1:02x}, recorded as 0x{old:02x}')
+                        messages.PACKET_BYTE.format(
+                            number=r'\d+', netdev='n0', at=5,
+                            size=len(sent.data), now=old ^ 1, then=old))
 
 
 @fault('packet-bit-flipped/another-address')
@@ -135,8 +138,9 @@ def packet_moved(recording):
     rr.check(asked, 'there is an answer, and no question')
     return ['move', offer.number, asked[-1].number], \
         place('diverged', 'async-net', asked[-1].number, 'n0',
-              rf"guest sends packet {len(asked)}, of \d+ bytes, through the "
-              r"adapter on netdev 'n0', where the recording has 'async-net'")
+              messages.PACKET_NOT_RECORDED.format(
+                  number=len(asked), size=r'\d+', netdev='n0',
+                  then='async-net'))
 
 
 def first_of_file(recording):
@@ -160,7 +164,7 @@ def packet_to_unknown_adapter(recording):
     packet = recording.first('async-net')
     return ['add', packet.number, 0, 5], \
         place('damaged', 'async-net', packet.number, None,
-              'adapter number 5, and the recording names 2')
+              messages.PACKET_FOR_UNKNOWN.format(number=5))
 
 
 @fault('packet-with-unknown-flags')
@@ -169,7 +173,7 @@ def packet_with_unknown_flags(recording):
     packet = recording.first('async-net')
     return ['add', packet.number, 1, 6], \
         place('damaged', 'async-net', packet.number, 'n0',
-              "netdev 'n0' has flags 0x6, which are not known")
+              messages.PACKET_FLAGS.format(netdev='n0', flags='0x6'))
 
 
 @fault('packet-empty')
@@ -178,7 +182,7 @@ def packet_empty(recording):
     packet = recording.first('async-net')
     return ['resize', packet.number, 0], \
         place('damaged', 'async-net', packet.number, 'n0',
-              "netdev 'n0' has 0 bytes, not 1 to")
+              messages.PACKET_EMPTY.format(netdev='n0'))
 
 
 # --- packets from the guest -------------------------------------------------
@@ -189,10 +193,10 @@ def sent_checksum(recording):
     sent = recording.of('net-sent')[2]
     return ['add', sent.number, 2, 1], \
         place('diverged', 'net-sent', sent.number, 'n0',
-              rf"packet 3 that the guest sends through the adapter on netdev "
-              rf"'n0', {sent.numbers[1]} bytes, differs: its checksum is "
-              rf"0x{sent.numbers[2]:08x}, recorded is "
-              rf"0x{sent.numbers[2] + 1:08x}")
+              messages.PACKET_CHECKSUM.format(
+                  number=3, netdev='n0', size=sent.numbers[1],
+                  now=f'0x{sent.numbers[2]:08x}',
+                  then=f'0x{sent.numbers[2] + 1:08x}'))
 
 
 @fault('sent/another-byte', firmware_full)
@@ -202,8 +206,9 @@ def sent_byte(recording):
     size, last = len(sent.data), sent.data[-1]
     return ['flip', sent.number, size - 1, 7], \
         place('diverged', 'net-sent-data', sent.number, 'n0',
-              rf'packet 3 .* differs: byte {size - 1} of {size} is '
-              rf'0x{last:02x}, recorded as 0x{last ^ 0x80:02x}')
+              messages.PACKET_BYTE.format(
+                  number=3, netdev='n0', at=size - 1, size=size, now=last,
+                  then=last ^ 0x80))
 
 
 @fault('sent/another-length')
@@ -213,7 +218,8 @@ def sent_length(recording):
     size = sent.numbers[1]
     return ['add', sent.number, 1, 1], \
         place('diverged', 'net-sent', sent.number, 'n0',
-              rf"netdev 'n0' has {size} bytes, recorded are {size + 1}")
+              messages.PACKET_LENGTH.format(
+                  number=1, netdev='n0', now=size, then=size + 1))
 
 
 @fault('sent/through-another-adapter')
@@ -222,8 +228,8 @@ def sent_adapter(recording):
     sent = recording.first('net-sent')
     return ['add', sent.number, 0, 1], \
         place('diverged', 'net-sent', sent.number, 'n1',
-              r"guest sends packet 1 through the adapter on netdev 'n0', "
-              r"recorded is one through that on 'n1'")
+              messages.PACKET_ADAPTER.format(
+                  number=1, now='n0', then='n1'))
 
 
 @fault('sent/through-unknown-adapter')
@@ -231,7 +237,9 @@ def sent_unknown_adapter(recording):
     """A packet was sent through an adapter that does not exist."""
     sent = recording.first('net-sent')
     return ['add', sent.number, 0, 7], \
-        place('diverged', 'net-sent', sent.number, None, 'recorded is one')
+        place('diverged', 'net-sent', sent.number, None,
+              messages.PACKET_ADAPTER.format(
+                  number=1, now='n0', then=messages.ANY))
 
 
 @fault('sent/one-too-many')
@@ -241,9 +249,9 @@ def sent_not_recorded(recording):
     after = recording.events[sent.number + 1]
     return ['drop', sent.number], \
         place('diverged', after.kind, sent.number, None,
-              rf"guest sends packet 1, of {sent.numbers[1]} bytes, through "
-              rf"the adapter on netdev 'n0', where the recording has "
-              rf"'{after.kind}'")
+              messages.PACKET_NOT_RECORDED.format(
+                  number=1, size=sent.numbers[1], netdev='n0',
+                  then=after.kind))
 
 
 @fault('sent/missing')
@@ -251,7 +259,7 @@ def sent_missing(recording):
     """The recording has a packet that the guest does not send."""
     sent = recording.first('net-sent')
     return ['copy', sent.number, sent.number + 1], \
-        place('stuck', 'net-sent', sent.number + 1, 'n0', 'nothing makes it')
+        place('stuck', 'net-sent', sent.number + 1, 'n0', messages.EVENT_NOT_MADE)
 
 
 # --- instructions, interrupts, exceptions -----------------------------------
@@ -267,7 +275,8 @@ def one_instruction_more(recording):
     count = between_characters(recording)
     return ['add', count.number, 0, 1], \
         place('diverged', 'instruction', count.number, None,
-              "needs the event 'char-write', the recording has 'instruction'")
+              messages.EVENT_NEEDED.format(now='char-write',
+                                           then='instruction'))
 
 
 @fault('instructions/one-less')
@@ -276,7 +285,7 @@ def one_instruction_less(recording):
     count = between_characters(recording)
     return ['add', count.number, 0, -1], \
         place('stuck', 'char-write', count.number + 1, None,
-              'nothing makes it')
+              messages.EVENT_NOT_MADE)
 
 
 @fault('instructions/none')
@@ -285,7 +294,7 @@ def no_instructions(recording):
     count = between_characters(recording)
     return ['add', count.number, 0, -count.numbers[0]], \
         place('damaged', 'instruction', count.number, None,
-              'an event of no instructions')
+              messages.NO_INSTRUCTIONS)
 
 
 def next_witness(recording, number):
@@ -318,7 +327,7 @@ def interrupt_added(recording):
     event = recording.first('interrupt')
     return ['copy', event.number, event.number + 1], \
         place('stuck', 'interrupt', event.number + 1, None,
-              'nothing makes it')
+              messages.EVENT_NOT_MADE)
 
 
 @fault('interrupt/an-exception')
@@ -326,7 +335,7 @@ def interrupt_as_exception(recording):
     """The recording has an exception where the guest takes an interrupt."""
     event = an_interrupt(recording)
     return ['kind', event.number, 'exception'], \
-        place('stuck', 'exception', event.number, None, 'nothing makes it')
+        place('stuck', 'exception', event.number, None, messages.EVENT_NOT_MADE)
 
 
 @fault('exception/missing')
@@ -337,7 +346,8 @@ def exception_missing(recording):
              'nothing is executed behind it')
     return ['drop', event.number], \
         place('diverged', 'instruction', event.number, None,
-              "needs the event 'exception', the recording has 'instruction'")
+              messages.EVENT_NEEDED.format(now='exception',
+                                           then='instruction'))
 
 
 @fault('exception/an-interrupt')
@@ -346,7 +356,8 @@ def exception_as_interrupt(recording):
     event = an_exception(recording)
     return ['kind', event.number, 'interrupt'], \
         place('diverged', 'interrupt', event.number, None,
-              "needs the event 'exception', the recording has 'interrupt'")
+              messages.EVENT_NEEDED.format(now='exception',
+                                           then='interrupt'))
 
 
 @fault('two-events-swapped')
@@ -367,7 +378,7 @@ def checkpoint_added(recording):
     event = recording.first('checkpoint-clock-virtual', since=100)
     return ['copy', event.number, event.number + 1], \
         place('stuck', 'checkpoint-clock-virtual', event.number + 1, None,
-              'nothing makes it')
+              messages.EVENT_NOT_MADE)
 
 
 @fault('checkpoint/missing')
@@ -410,8 +421,7 @@ def more_bytes(recording):
     written = recording.of('char-write')[3]
     return ['add', written.number, 1, 1], \
         place('diverged', 'char-write', written.number, None,
-              'guest writes 1 bytes to a character device, of which the '
-              'recording wrote 2')
+              messages.CHARACTERS.format(now=1, then=2))
 
 
 @fault('character/negative-bytes')
@@ -419,7 +429,8 @@ def negative_bytes(recording):
     """A number of bytes is negative."""
     written = recording.of('char-write')[3]
     return ['add', written.number, 1, -2], \
-        place('diverged', 'char-write', written.number, None, 'wrote -1')
+        place('diverged', 'char-write', written.number, None,
+              messages.CHARACTERS.format(now=1, then=-1))
 
 
 @fault('character/missing')
@@ -429,8 +440,8 @@ def character_missing(recording):
     after = recording.events[written.number + 1]
     return ['drop', written.number], \
         place('diverged', after.kind, written.number, None,
-              "needs the event 'char-write', the recording has "
-              f"'{after.kind}'")
+              messages.EVENT_NEEDED.format(now='char-write',
+                                           then=after.kind))
 
 
 @fault('character/one-too-many')
@@ -439,7 +450,7 @@ def character_added(recording):
     written = recording.of('char-write')[3]
     return ['copy', written.number, written.number + 1], \
         place('stuck', 'char-write', written.number + 1, None,
-              'nothing makes it')
+              messages.EVENT_NOT_MADE)
 
 
 @fault('random/another-value')
@@ -457,7 +468,7 @@ def random_length(recording):
     event = recording.first('random')
     return ['resize', event.number, 7], \
         place('diverged', 'random', event.number, None,
-              'asks for 8 random bytes, the recording has 7')
+              messages.RANDOM_BYTES.format(now=8, then=7))
 
 
 @fault('random/missing')
@@ -467,7 +478,7 @@ def random_missing(recording):
     after = recording.events[event.number + 1]
     return ['drop', event.number], \
         place('diverged', after.kind, event.number, None,
-              f"needs the event 'random', the recording has '{after.kind}'")
+              messages.EVENT_NEEDED.format(now='random', then=after.kind))
 
 
 # --- disks and bottom halves ------------------------------------------------
@@ -477,7 +488,7 @@ def block_id(recording):
     """The recording completes a disk request that was not made."""
     event = recording.first('async-block')
     return ['add', event.number, 0, 7], \
-        place('stuck', 'async-block', event.number, None, 'nothing makes it')
+        place('stuck', 'async-block', event.number, None, messages.EVENT_NOT_MADE)
 
 
 @fault('disk/not-completed')
@@ -493,7 +504,7 @@ def bottom_half_id(recording):
     """The recording runs a bottom half that was not scheduled."""
     event = recording.first('async-bh')
     return ['add', event.number, 0, 1], \
-        place('stuck', 'async-bh', event.number, None, 'nothing makes it')
+        place('stuck', 'async-bh', event.number, None, messages.EVENT_NOT_MADE)
 
 
 @fault('bottom-half/missing')
@@ -503,7 +514,7 @@ def bottom_half_missing(recording):
     rr.check(recording.events[event.number + 1].kind == 'net-sent',
              'the bottom half has sent nothing')
     return ['drop', event.number], \
-        place('stuck', 'net-sent', event.number, 'n0', 'nothing makes it')
+        place('stuck', 'net-sent', event.number, 'n0', messages.EVENT_NOT_MADE)
 
 
 # --- the end ----------------------------------------------------------------
@@ -513,7 +524,7 @@ def cut(recording):
     """The recorder was killed."""
     packet = recording.first('async-net')
     return ['cut', packet.number], \
-        place('cut', 'none', packet.number, None, 'is cut: it has no end')
+        place('cut', 'none', packet.number, None, messages.CUT)
 
 
 @fault('end/without-shutdown')
@@ -522,7 +533,7 @@ def end_without_shutdown(recording):
     packet = recording.first('async-net')
     return ['end', packet.number], \
         place('stuck', 'none', packet.number, None,
-              'the recording has ended, and the machine has not')
+              messages.RECORDING_HAS_ENDED)
 
 
 @fault('end/unknown-cause')
@@ -532,7 +543,7 @@ def unknown_shutdown(recording):
     return ['move', event.number, recording.first('random').number,
             'add', event.number, 0, 1000], \
         place('damaged', 'shutdown', recording.first('random').number, None,
-              f'shutdown cause {event.numbers[0] + 1000} is not known')
+              messages.SHUTDOWN_CAUSE.format(number=event.numbers[0] + 1000))
 
 
 # --- another machine --------------------------------------------------------
@@ -580,7 +591,8 @@ def other_disk_longer(machine, recording):
     last = recording.of('char-write')[end - 1].number
     return dataclasses.replace(machine, text=text), {}, \
         place('diverged', None, (last + 1, last + 2), None,
-              "needs the event 'char-write'")
+              messages.EVENT_NEEDED.format(now='char-write',
+                                           then=messages.ANY))
 
 
 @other_machine('nic-property')
@@ -672,19 +684,22 @@ def refused(test, change, line):
     machine = dataclasses.replace(recorded.machine_for(test), **change)
     run = test.run(machine, 'replay')
     run.finish(status=1)
-    for text in 'was made on another machine', line:
+    for text in messages.OTHER_MACHINE, line:
         rr.check(text in run.stderr(),
                  f'{run} does not say "{text}" but {run.stderr()!r}')
     rr.check(not run.console(), 'the guest has run')
 
 
 rr.register('other-machine/memory/refused', refused, {'memory_mib': 40},
-            f"ram: recorded as '{32 << 20} bytes', now '{40 << 20} bytes'")
+            messages.OTHER_VALUE.format(key='ram', then=f'{32 << 20} bytes',
+                                        now=f'{40 << 20} bytes'))
 rr.register('other-machine/cpu-model/refused', refused,
             {'cpu': 'Nehalem,+rdrand'},
-            "cpu: recorded as 'qemu64-x86_64-cpu', now 'Nehalem-x86_64-cpu'")
+            messages.OTHER_VALUE.format(key='cpu', then='qemu64-x86_64-cpu',
+                                        now='Nehalem-x86_64-cpu'))
 rr.register('other-machine/shift/refused', refused, {'shift': '3'},
-            "icount.shift: recorded as 'auto', now '3'")
+            messages.OTHER_VALUE.format(key='icount.shift', then='auto',
+                                        now='3'))
 
 
 # --- what is not compared, is not reported ----------------------------------
@@ -774,7 +789,7 @@ def stops(test, choose):
     rr.check(re.fullmatch('[0-9a-fx]{500,}', registers),
              f'gdb gets the registers {registers!r}')
     run.qmp.command('cont')
-    rr.wait_for(lambda: 'cannot be continued' in run.stderr(),
+    rr.wait_for(lambda: messages.CANNOT_CONTINUE in run.stderr(),
                 'word that it cannot be continued')
     rr.wait_for(lambda: run.qmp.status() == 'paused', 'pause')
     is_there()
@@ -832,8 +847,10 @@ def file_changed(recording):
         'net-sent', adapter=1, since=packet.number)
         if event.numbers[1] >= ANSWER_BYTES)
     return words, place('diverged', 'net-sent', answer.number, 'n1',
-                        rf"netdev 'n1', {answer.numbers[1]} bytes, differs: "
-                        r'its checksum')
+                        messages.PACKET_CHECKSUM.format(
+                            number=r'\d+', netdev='n1',
+                            size=answer.numbers[1], now=messages.ANY,
+                            then=messages.ANY))
 
 
 @fault('linux/file-changed/whole', faults.served_linux)
@@ -849,9 +866,10 @@ def file_changed_full(recording):
         answer.data[:-65] + faults.digest(upload) + b'\n')
     at = faults.first_byte_that_differs(sent, answer.data)
     return words, place('diverged', 'net-sent-data', answer.number, 'n0',
-                        rf'differs: byte {at} of {len(sent)} is '
-                        rf'0x{sent[at]:02x}, '
-                        rf'recorded as 0x{answer.data[at]:02x}')
+                        messages.PACKET_BYTE.format(
+                            number=r'\d+', netdev='n0', at=at,
+                            size=len(sent), now=sent[at],
+                            then=answer.data[at]))
 
 
 @fault('linux/packet-corrupt', faults.served_linux)

@@ -10,8 +10,9 @@
 import os
 import re
 
-import rr
 import faults
+import messages
+import rr
 
 # What query-replay, and the filter's properties, count for each adapter.
 COUNTERS = ('received-packets', 'received-bytes', 'sent-packets',
@@ -86,10 +87,8 @@ def check_adapters(asked, recording, events, verified):
                  f'the properties are {counted}, not {expected}')
         rr.check(f'NIC {nic}, MAC 52:54:00' in adapter['description'],
                  f'the description of {nic} is {adapter["description"]}')
-        check_info(text, f"adapter '{netdev}': NIC {nic}",
-                   'received {received-packets} packets, {received-bytes} '
-                   'bytes; sent {sent-packets} packets, {sent-bytes} bytes'
-                   .format(**expected))
+        check_info(text, messages.INFO_ADAPTER.format(netdev=netdev, nic=nic),
+                   messages.INFO_COUNTERS.format(**expected))
 
 
 def to_the_end(run):
@@ -132,9 +131,11 @@ def tells_how_far_record(test):
              query['raw-bytes'] > query['stored-bytes'] and
              abs(query['ratio'] * query['raw-bytes'] -
                  query['stored-bytes']) < 1, f'bytes: {query}')
-    check_info(text, f"recording '{run.recording}' (UUID {recording.uuid()})",
-               f'icount {query["icount"]}, {query["events"]} events, '
-               f'{packets} packets')
+    check_info(text, messages.INFO_RECORDING.format(filename=run.recording,
+                                                    uuid=recording.uuid()),
+               messages.INFO_PLACE.format(icount=query['icount'],
+                                          events=query['events'],
+                                          packets=packets))
     check_adapters(asked, recording, query['events'], verified=False)
 
 
@@ -200,7 +201,8 @@ def tells_how_far_replay(test):
     for asked in at_start, in_the_middle, at_end:
         query, _, text = asked
         check_totals(query, recording)
-        check_info(text, f'{query["percent"]:.1f} %')
+        check_info(text,
+                   messages.INFO_PERCENT.format(percent=query['percent']))
         check_adapters(asked, recording, query['events'], verified=True)
     rr.check((ended['reason'], ended['expected'], ended['icount'],
               ended['event']) == ('end', 'none', icount, events),
@@ -236,14 +238,7 @@ def tells_nothing(test):
     text = info_replay(run)
 
     rr.check(query == {'mode': 'none', 'icount': 0}, f'it says {query}')
-    check_info(text, 'nothing is recorded or replayed')
-
-
-# The lines that rrprogress= prints.
-RECORDING = r'recording: icount \d+, \d+ packets, \d+ bytes, \d+ s'
-REPLAYING = (r'replaying: \d+\.\d %, icount \d+ of \d+, \d+ s'
-             r'(, \d+\.\d\d times as fast as it was recorded)?'
-             r'(, \d+ s to go)?')
+    check_info(text, messages.INFO_NOTHING)
 
 
 @rr.scenario('progress/every-second/printed')
@@ -257,8 +252,11 @@ def progress(test):
     replayed = test.replay(machine, icount='rrprogress=1')
 
     packets = len(faults.Recording(recorded.recording).of('async-net'))
-    for run, pattern, end in ((recorded, RECORDING, f' {packets} packets,'),
-                              (replayed, REPLAYING, 'replaying: 100.0 %')):
+    for run, pattern, end in (
+            (recorded, messages.PROGRESS_RECORDING,
+             messages.PROGRESS_RECORDING_END.format(packets=packets)),
+            (replayed, messages.PROGRESS_REPLAYING,
+             messages.PROGRESS_REPLAYING_END)):
         faults.check_firmware(run)
         lines = run.stderr().splitlines()
         for line in lines:

@@ -18,6 +18,7 @@ import random
 import resource
 import subprocess
 
+import messages
 import rr
 
 FILE = rr.Payload(2_000_000)
@@ -57,7 +58,8 @@ def check_says(run, *words):
 def check_ends_at_cut(recorded, replayed):
     """Check a replay that ran out of recording: what it wrote and said."""
     rr.check_prefix(recorded, replayed)
-    check_says(replayed, replayed.recording, 'is cut', 'icount', 'packet')
+    check_says(replayed, replayed.recording, messages.RECORDING_IS_CUT,
+               'icount', 'packet')
 
 
 # --- killed -----------------------------------------------------------------
@@ -195,7 +197,8 @@ def byte_flipped(test):
     rr.check_prefix(recorded, replayed)
     rr.check(b'] get: ' in replayed.console(),
              'the replay did not get as far as the damage')
-    check_says(replayed, 'is damaged', 'chunk', 'offset', 'icount')
+    check_says(replayed, messages.RECORDING_IS_DAMAGED, 'chunk', 'offset',
+               'icount')
 
 
 # --- a full disk ------------------------------------------------------------

@@ -11,8 +11,9 @@ A replay can begin at a snapshot, if that belongs to its recording.
 import os
 import subprocess
 
-import rr
 import faults
+import messages
+import rr
 
 MACHINE = rr.Machine(nics=(rr.Nic('virtio-net-pci'),),
                      steps=('dhcp,eth0', 'sleep,2', 'ping,10.0.2.2,2'))
@@ -45,7 +46,7 @@ def of_another_recording(test):
                 icount='rrsnapshot=two')
     mixed = test.run(MACHINE, 'replay', name='mixed', recording='two',
                      extra=extra, icount='rrsnapshot=one').finish(status=1)
-    rr.check('made under another recording' in mixed.stderr(),
+    rr.check(messages.SNAPSHOT_OF_ANOTHER in mixed.stderr(),
              f'{mixed} says {mixed.stderr()!r}')
     rr.check(not mixed.console(), f'{mixed}: the guest has run')
 
@@ -105,7 +106,8 @@ def load_while_recording(test):
     run.qmp.command('cont')
     recorded = run.finish()
 
-    rr.check('time would go back' in answer, f'the answer is {answer!r}')
+    rr.check(messages.SNAPSHOT_WHILE_RECORDING in answer,
+             f'the answer is {answer!r}')
     test.compare(recorded, test.replay(MACHINE, extra=extra,
                                        icount='rrsnapshot=start'))
 
@@ -124,11 +126,11 @@ def load_of_another(test):
     run.wait_line('guest: Linux')
     uuid = run.qmp.command('query-replay')['uuid']
     answer = human(run, 'loadvm one')
-    rr.check('made under another recording' in answer,
+    rr.check(messages.SNAPSHOT_OF_ANOTHER in answer,
              f'the answer is {answer!r}')
     rr.check(run.qmp.command('query-replay')['uuid'] == uuid,
              'it is another replay now')
     answer = human(run, 'cont')
-    rr.check('cannot be continued' in answer, f'the answer is {answer!r}')
+    rr.check(messages.CANNOT_CONTINUE in answer, f'the answer is {answer!r}')
     run.qmp.command('quit')
     run.finish(status=1)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# pylint: disable=line-too-long
+# flake8: noqa: E501
+"""The messages of QEMU that the tests expect.
+
+They stand here, each on one line, so that a changed message is easy to find
+and has to be changed only once.  Names in braces are for str.format().
+"""
+
+# --- reports: regular expressions for Report.expect() -----------------------
+
+ANY = '.*'
+
+PACKET_CHECKSUM = "packet {number} that the guest sends through the adapter on netdev '{netdev}', {size} bytes, differs: its checksum is {now}, recorded is {then}"
+PACKET_BYTE = "packet {number} that the guest sends through the adapter on netdev '{netdev}' differs: byte {at} of {size} is 0x{now:02x}, recorded as 0x{then:02x}"
+PACKET_LENGTH = "packet {number} that the guest sends through the adapter on netdev '{netdev}' has {now} bytes, recorded are {then}"
+PACKET_ADAPTER = "the guest sends packet {number} through the adapter on netdev '{now}', recorded is one through that on '{then}'"
+PACKET_NOT_RECORDED = "guest sends packet {number}, of {size} bytes, through the adapter on netdev '{netdev}', where the recording has '{then}'"
+
+PACKET_FOR_UNKNOWN = 'a packet is for adapter number {number}, and the recording names 2'
+PACKET_FLAGS = "a packet for the adapter on netdev '{netdev}' has flags {flags}, which are not known"
+PACKET_EMPTY = "a packet for the adapter on netdev '{netdev}' has 0 bytes, not 1 to"
+
+EVENT_NEEDED = "needs the event '{now}', the recording has '{then}'"
+EVENT_NOT_MADE = 'nothing makes it'
+NO_INSTRUCTIONS = 'an event of no instructions'
+CHARACTERS = 'guest writes {now} bytes to a character device, of which the recording wrote {then}'
+RANDOM_BYTES = 'asks for {now} random bytes, the recording has {then}'
+SHUTDOWN_CAUSE = 'shutdown cause {number} is not known'
+
+CUT = 'is cut: it has no end'
+RECORDING_HAS_ENDED = 'the recording has ended, and the machine has not'
+
+# Of these, one is in each message about an event that the guest makes and the
+# recording does not have.
+GUEST_MAKES_EVENT = ('that the guest sends', 'the guest sends packet', 'needs the event')
+
+# --- the printed report, line by line ---------------------------------------
+
+REPORT_BEGINS = 'the replay of'
+REPORT_ENDS_HERE = "the replay of '{filename}' ends here: {message}"
+REPORT_RECORDING = '  recording: event {event} ({kind}{about}), packet {packet}, icount {icount}, chunk {chunk}{offset}'
+REPORT_ABOUT = ' of adapter {adapter}'
+REPORT_OFFSET = ' at file offset {offset}'
+REPORT_GUEST = '  guest: icount {icount}, vCPU {cpu} at pc 0x{pc:x}'
+REPORT_EVENT = '    {line}'
+REPORT_CAME = "  the guest makes the event '{kind}'{through}"
+REPORT_THROUGH = ', packet {packet} through adapter {adapter}'
+
+# --- other messages ---------------------------------------------------------
+
+OTHER_MACHINE = 'was made on another machine'
+OTHER_VALUE = "{key}: recorded as '{then}', now '{now}'"
+OTHER_NIC = "adapter.n0: recorded as 'NIC virtio-net-pci"
+VIRTIO_HEADER = 'virtio header'
+TWO_QUEUES = "netdev 'n0' of type tap has more than one queue"
+NOT_RECORDABLE = 'nothing could be recorded'
+
+RECORDING_IS_CUT = 'is cut'
+RECORDING_IS_DAMAGED = 'is damaged'
+
+CANNOT_CONTINUE = 'cannot be continued'
+SNAPSHOT_OF_ANOTHER = 'made under another recording'
+SNAPSHOT_WHILE_RECORDING = 'time would go back'
+
+# --- info replay, rrprogress= -----------------------------------------------
+
+INFO_NOTHING = 'nothing is recorded or replayed'
+INFO_RECORDING = "recording '{filename}' (UUID {uuid})"
+INFO_PLACE = 'icount {icount}, {events} events, {packets} packets'
+INFO_PERCENT = '{percent:.1f} %'
+INFO_ADAPTER = "adapter '{netdev}': NIC {nic}"
+INFO_COUNTERS = 'received {received-packets} packets, {received-bytes} bytes; sent {sent-packets} packets, {sent-bytes} bytes'
+
+# Regular expressions, and a part of the last line of each.
+PROGRESS_RECORDING = r'recording: icount \d+, \d+ packets, \d+ bytes, \d+ s'
+PROGRESS_RECORDING_END = ' {packets} packets,'
+PROGRESS_REPLAYING = r'replaying: \d+\.\d %, icount \d+ of \d+, \d+ s(, \d+\.\d\d times as fast as it was recorded)?(, \d+ s to go)?'
+PROGRESS_REPLAYING_END = 'replaying: 100.0 %'
