@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every back end, and traffic of every kind.
+"""All back ends, and all kinds of traffic.
 
     guest                         QEMU                          this test
     +------------------+          +------------------------+    +------------+
@@ -12,7 +12,7 @@
     +------------------+          +------------------------+    | namespace  |
                                                                 +------------+
 
-A recording is replayed with nobody at the other end.
+Each recording is replayed with no peer at the other end.
 """
 
 import concurrent.futures
@@ -33,7 +33,7 @@ FILE = rr.Payload(2_000_000)
 
 
 def lasting(test, thing):
-    """@thing, which is closed when @test is over."""
+    """@thing, which the end of @test closes."""
     test.closing.append(thing)
     return thing
 
@@ -47,27 +47,27 @@ def data_of(seed, sizes, first=1):
 
 # --- frames of all kinds ----------------------------------------------------
 
-# Of the data in a frame or datagram.
+# What precedes the data of a message in a frame, and in an IP packet.
 FRAME_HEAD = peer.ETHERNET.size + peer.HEAD.size
 DATAGRAM_HEAD = peer.IPV4.size + peer.UDP.size + peer.HEAD.size
 FRAME_SIZES = (20, 21, 42, 59, 60, 61, 64, 65, 128, 1024, 1513, 1514)
 JUMBO_SIZES = (1515, 1518, 1522, 2047, 2048, 2049, 4095, 4096, 4097, 4110,
                8191, 8192, 8193, 9013, 9014)
 ODD_SIZES = (1, 13, 1515, 1600, 4000, 9018, 20000, 65000)
-# By MTU: about as much as a UDP socket takes at once.
+# By MTU: about as many frames as the buffer of a UDP socket can hold.
 BURST = {1500: 60, 9000: 20}
-# QEMU's models of these never receive again, with or without a recording,
-# after a frame that is no frame, or is longer than the Ethernet has them.
+# With or without a recording, QEMU's models of these NICs stop receiving for
+# good after a frame that is too short or too long for Ethernet.
 DELICATE = {'ne2k_pci', 'pcnet', 'tulip'}
-# How many frames at once these do not lose.
+# These NICs lose no frame only if so few are sent at once.
 AT_ONCE = {'ne2k_pci': 3, 'pcnet': 10}
 
 
 class Conversation:
-    """What a station says to the guest, and what the guest has to keep of it.
+    """The messages that a station sends to the guest, and that reflect keeps.
 
-    @frames, @datagrams: data by number; the datagrams of all stations come
-        to one reflect, and have numbers of their own
+    @frames, @datagrams: data by number.  One reflect receives the datagrams of
+        all stations, so that each station needs other numbers for them.
     """
 
     def __init__(self, station, model, mtu):
@@ -109,7 +109,8 @@ class Conversation:
         self.say_datagrams((60, self.mtu), network + '.255', peer.BROADCAST)
         self.say_datagrams((60, self.mtu), peer.DATAGRAM_GROUP,
                            peer.FRAME_GROUP)
-        # Nothing can be expected of frames for others, and of the odd ones.
+        # No answer can be expected to frames with another destination, and to
+        # those of odd sizes.
         for to in (b'\x02other', b'\x01other'):
             station.send(station.frame(peer.TYPE_FRAME, bytes(100), to))
         for size in () if self.model in DELICATE else ODD_SIZES:
@@ -143,14 +144,14 @@ def descriptors(links):
 
 
 def check_kept(run, where, messages):
-    """Check that the guest has told that it got @messages."""
+    """Check that the guest has received @messages."""
     rr.check(f'reflect: {where} {peer.kept(messages)}'.encode()
              in run.console(),
-             f'{run}: what came to {where} is not {peer.kept(messages)}')
+             f'{run}: {where} has not {peer.kept(messages)}')
 
 
 def record_conversations(test, machine, links, mtu=1500):
-    """Record the guest while a station on each link converses with it."""
+    """Record the guest while it converses with a station on each link."""
     run = test.run(machine, 'record', fds=descriptors(links))
     for number in range(len(links)):
         run.wait_line(f'reflect: eth{number} ready')
@@ -176,7 +177,9 @@ def record_conversations(test, machine, links, mtu=1500):
 
 
 def replay_in_silence(test, machine, links, **options):
-    """Replay with the same links, where nobody is, and nothing is heard."""
+    """Replay with the same links, but without stations, and check that QEMU
+    sends nothing.
+    """
     replayed = test.replay(machine, fds=descriptors(links), **options)
     for link in links:
         count = link.heard()
@@ -197,11 +200,11 @@ def all_kinds(test, links, models, mtu=1500, filters=None):
 
 @rr.scenario('backends/streams/replay-identically')
 def streams(test):
-    """Netdevs of the types socket and stream, as clients and servers.
+    """The netdevs are of the types socket and stream, as clients and servers.
 
-    Over each comes all that an Ethernet can bring, from one byte to more than
-    a frame may have: unicast, broadcast, multicast, for others, alone and in
-    a burst.  What the guest sends back is what it was sent.
+    Through each the guest receives frames of all kinds, from one byte to more
+    than Ethernet allows: unicast, broadcast, multicast, for another station,
+    alone and in bursts.  It sends their content back.
     """
     all_kinds(test,
               (peer.SocketConnect, peer.SocketListen, peer.StreamUnixClient,
@@ -211,9 +214,10 @@ def streams(test):
 
 @rr.scenario('backends/datagrams/replay-identically')
 def datagrams(test):
-    """Likewise netdevs of the types socket and dgram that send datagrams.
+    """The netdevs are of the types socket and dgram, and send datagrams.
 
-    The filters are those that NICs get by themselves.
+    The same frames as in backends/streams are sent.  The command line has no
+    filters: QEMU adds them.
     """
     all_kinds(test,
               (peer.SocketUdp, peer.DgramInet, peer.DgramUnix, peer.DgramFd),
@@ -222,7 +226,7 @@ def datagrams(test):
 
 @rr.scenario('backends/jumbo-frames/replay-identically')
 def jumbo_frames(test):
-    """Likewise, to NICs with an MTU of 9000."""
+    """The NICs have an MTU of 9000, and jumbo frames are sent, too."""
     all_kinds(test,
               (peer.StreamInetClient, peer.DgramUnix, peer.SocketUdp,
                peer.StreamUnixServer),
@@ -231,8 +235,8 @@ def jumbo_frames(test):
 
 @rr.scenario('backends/replayed-with-others/replay-identically')
 def replayed_with_others(test):
-    """What was recorded with socket and stream is replayed with slirp and with
-    dgram: no back end matters to a replay.
+    """The recording is made with socket and stream, and replayed with slirp
+    and with dgram: a replay does not depend on the back end.
     """
     models = ('virtio-net-pci', 'i82559er')
     links = [lasting(test, link())
@@ -257,8 +261,8 @@ def replayed_with_others(test):
 
 @rr.scenario('slirp/inbound-udp/replays-identically')
 def inbound_udp(test):
-    """Datagrams come in through a forwarded port, and are answered: small,
-    large ones in fragments, and many at once.
+    """The test sends datagrams through a forwarded port, and the guest
+    answers: small datagrams, large ones in fragments, and many at once.
     """
     port = peer.datagram_port()
     machine = rr.Machine(
@@ -288,8 +292,8 @@ def inbound_udp(test):
 
 @rr.scenario('slirp/guestfwd/replays-identically')
 def guestfwd(test):
-    """The guest downloads through a character device of the netdev's, which
-    is silent in the replay.
+    """The guest downloads through a character device of slirp's.  In the
+    replay this device sends nothing.
     """
     server = test.server(FILE)
     machine = rr.Machine(
@@ -307,8 +311,8 @@ def guestfwd(test):
 
 @rr.scenario('slirp/ipv6/replays-identically')
 def ipv6(test):
-    """The guest gets an address by router advertisement, downloads by IPv6,
-    and pings its router.
+    """The guest gets an address from a router advertisement, downloads through
+    IPv6, and pings its router.
     """
     try:
         listener = socket.create_server(('::1', 0), family=socket.AF_INET6)
@@ -333,9 +337,11 @@ def ipv6(test):
 # --- hubs -------------------------------------------------------------------
 
 def on_a_hub(test, extra, nics, filters):
-    """Two NICs and slirp on a hub: both hear what is for one, and each other.
+    """Two NICs and slirp are on a hub, which delivers each packet to all
+    other ports.
 
-    Both get an address by DHCP, one downloads, and pings the other.
+    Both NICs get an address by DHCP, one of them downloads, and the guest
+    pings slirp.
     """
     server = test.server(FILE)
     machine = rr.Machine(
@@ -353,14 +359,14 @@ def on_a_hub(test, extra, nics, filters):
     test.compare(recorded, replayed, server)
 
 
-# What the NICs' ports of the hub are connected with.
+# slirp with a filter, on a port of the hub.
 SLIRP_WITH_FILTER = ('-netdev', 'user,id=u0',
                      '-netdev', 'hubport,id=p0,hubid=0,netdev=u0',
                      '-object', 'filter-replay,id=f0,netdev=u0')
 
 
 def hub_nics(*models):
-    """NICs, each on a port of its own of the hub."""
+    """NICs, each on its own port of the hub."""
     return tuple(rr.Nic(model, f'p{number}', 'hubid=0', backend='hubport')
                  for number, model in enumerate(models, 1))
 
@@ -374,8 +380,10 @@ rr.register('hub/filter-on-slirp/replays-identically', on_a_hub,
 
 @rr.scenario('hub/filter-on-slirp-and-a-nic/replays-identically')
 def hub_with_two_filters(test):
-    """As above; what the first NIC sends ends, in a replay, in its filter: the
-    other one has to have its own.
+    """As in hub/filter-on-slirp, and the first NIC has a filter, too.
+
+    In a replay no packet of the first NIC gets past this filter.  Therefore
+    QEMU must give the other NIC a filter, which records them.
     """
     on_a_hub(test, SLIRP_WITH_FILTER, hub_nics('e1000', 'pcnet'), ('p1',))
 
@@ -396,9 +404,8 @@ def tap_nics(models, space):
 
 
 def visit(space, address, body):
-    """Have the guest's server at @address receive @body, send, and end.
-
-    Returns the answers, by path.
+    """Upload @body to the guest's server at @address, download a file from it,
+    and end it.  Returns the answers, by path.
     """
     answers = {}
     for method, path, content in (('POST', '/cgi-bin/sum', body),
@@ -425,17 +432,19 @@ def offloading_machine(models, space, server):
     return rr.Machine(nics=tap_nics(models, space), steps=tuple(steps))
 
 
-# Seconds: what comes in these fills every queue on the way.
+# In this time the flood fills every queue between the test and the guest.
 FLOOD_S = 1.5
 
 
 def flooded(test, model):
-    """More comes than the guest takes.  The netdev waits for the NIC, as it
-    does without a recorder: what the kernel then throws away is not recorded,
-    and what is recorded reaches the guest.
+    """The test sends more packets than the guest can receive.
 
-    Others than these NICs (rtl8139, vmxnet3) take what they have no room for,
-    and lose it.
+    The netdev waits for the NIC, as it does without a recorder.  The recording
+    has none of the packets that the host's kernel drops meanwhile, and the
+    guest receives all packets that the recording has.
+
+    Other NICs (rtl8139, vmxnet3) accept packets for which they have no room,
+    and lose them.
     """
     host = lasting(test, measure.Peer())
     machine = host.machine(model)
@@ -453,9 +462,9 @@ def flooded(test, model):
                   faults.Recording(recorded.recording).of('async-net'))
     received = rr.traffic(recorded)[0]['rx_packets']
     rr.check(dropped == 0, f'{dropped} packets were dropped by the filter')
-    rr.check(0 < packets < sent, f'{packets} packets of {sent} are recorded, '
-             'which is no flood')
-    # The others are short: requests by ARP.
+    rr.check(0 < packets < sent, f'{packets} packets of {sent} are recorded: '
+             'there was no flood')
+    # The guest has also received a few ARP requests, which are shorter.
     rr.check(packets <= received <= packets + 10,
              f'{packets} packets are recorded, and the guest got {received}')
     replayed = test.replay(machine)
@@ -470,10 +479,10 @@ rr.scenarios('dgram/{}/flood-waits-for-the-guest', flooded,
 
 @rr.scenario('tap/offloads/replays-identically')
 def tap_offloads(test):
-    """The host gives segments of up to 64 KiB, and leaves out checksums; so
-    does the guest.  Both send and receive, by TCP and UDP.
+    """Host and guest exchange segments of up to 64 KiB, without checksums.
+    Both send and receive, through TCP and UDP.
 
-    The replay has the same taps, where nobody answers any more.
+    The replay has the same taps, but no peer answers there.
     """
     models = ('virtio-net-pci', 'e1000e', 'vmxnet3')
     space = namespace(test, len(models))
@@ -502,7 +511,7 @@ def tap_offloads(test):
     rr.check(hashlib.sha256(answers['/file']).hexdigest() == offered,
              'the client received another file than the guest has')
     for nic in rr.traffic(recorded):
-        rr.check(nic['driver'] == 'e1000e'      # it takes checksums only
+        rr.check(nic['driver'] == 'e1000e'      # only checksums are offloaded
                  or nic['rx_bytes'] > 3000 * nic['rx_packets'],
                  f'{nic["interface"]} received no long segments: {nic}')
     server.stop()
@@ -513,8 +522,8 @@ def tap_offloads(test):
 
 @rr.scenario('tap/no-virtio-header/replays-with-slirp')
 def tap_replayed_with_slirp(test):
-    """Where the host hands out whole frames, a tap is a back end as any other:
-    the replay needs no tap.
+    """The taps have no virtio header, so the host sends complete frames.  The
+    replay uses slirp instead of the taps.
     """
     models = ('virtio-net-pci', 'e1000e')
     space = namespace(test, len(models), vnet_hdr=False)
@@ -535,7 +544,7 @@ def tap_replayed_with_slirp(test):
 
 
 def refused(run, *texts):
-    """Check that QEMU refuses to run, and says all of @texts."""
+    """Check that QEMU refuses to run, and prints all of @texts."""
     run.finish(status=1)
     for text in texts:
         rr.check(text in run.stderr(),
@@ -551,8 +560,8 @@ def started(test, machine, **options):
 
 @rr.scenario('tap/virtio-header-is-missing/refused')
 def header_is_missing(test):
-    """slirp does not give what a tap gave to a NIC that makes use of it: the
-    replay says so, and does not begin.
+    """The NIC is recorded with a tap, whose virtio header it uses, and
+    replayed with slirp, which has none.  QEMU refuses to replay.
     """
     space = namespace(test, 1)
     machine = rr.Machine(nics=tap_nics(('virtio-net-pci',), space))
@@ -566,7 +575,9 @@ def header_is_missing(test):
 
 @rr.scenario('tap/virtio-header-is-unused/replays-with-slirp')
 def header_is_unused(test):
-    """To a NIC that has no use for it, nothing is missing."""
+    """The NIC is recorded with a tap, whose virtio header it does not use.
+    It is replayed with slirp.
+    """
     space = namespace(test, 1)
     machine = rr.Machine(nics=tap_nics(('e1000',), space))
 
@@ -579,7 +590,9 @@ def header_is_unused(test):
 
 @rr.scenario('tap/two-queues/refused')
 def two_queues(test):
-    """The packets of a second queue would come by no filter."""
+    """The tap has two queues.  QEMU refuses to record, as no filter sees the
+    packets of the second queue.
+    """
     space = namespace(test, 1, queues=2)
     nic = rr.Nic('virtio-net-pci', netdev_options='fds=' + ':'.join(
         map(str, space.taps)), device_options='mq=on', backend='tap')

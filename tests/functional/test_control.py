@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What reaches the guest and is no packet: links, stops, slow back ends, ends.
+"""What reaches the guest besides packets: links, stops, slow back ends, ends.
 
     guest                 QEMU                              this test
     +-------------+       +--------------------------+      +---------------+
@@ -9,8 +9,8 @@
                           +--------------------------+      | stop, cont, ^C|
                                                             +---------------+
 
-The guest must notice in the replay what it noticed in the recording, at the
-same instruction, and nothing else.
+The replayed guest must notice what the recorded guest has noticed, at the same
+instruction, and nothing else.
 """
 
 import os
@@ -29,10 +29,11 @@ FILE = rr.Payload(1_000_000)
 # --- links ------------------------------------------------------------------
 
 def link_changes(test, model):
-    """The cable is pulled and plugged in again while the guest runs.
+    """The link of the NIC goes down and up while the guest runs, and the
+    guest's driver notices.  (Linux's driver of e1000e does not notice, with or
+    without rr=.)
 
-    Its driver notices (Linux's for e1000e does not, with or without rr=); in
-    the replay it does so again, though nobody pulls.
+    In the replay the link changes again, without any command.
     """
     machine = rr.Machine(
         nics=(rr.Nic(model),),
@@ -48,7 +49,8 @@ def link_changes(test, model):
     replayed = test.replay(machine)
 
     test.compare(recorded, replayed)
-    rr.check(b'carrier: eth0 1' in replayed.console(), 'no carrier came back')
+    rr.check(b'carrier: eth0 1' in replayed.console(),
+             'the carrier has not come back')
     links = faults.Recording(run.recording).of('async-net-link')
     rr.check([(event.numbers, event.data) for event in links] ==
              [((0,), b'n0'), ((1,), b'n0')], f'the recording has {links}')
@@ -60,12 +62,14 @@ rr.scenarios('link/{}/replays-identically', link_changes,
 
 # --- stop and continue ------------------------------------------------------
 
-# How often a machine is stopped, at the least.
+# A machine must be stopped at least this often.
 STOPS = 20
 
 
 def stop_often(run, until):
-    """Stop and continue @run until its console has a line that matches."""
+    """Stop and continue @run until a line of its console matches @until.
+    Returns the number of stops.
+    """
     count = 0
     pattern = re.compile(until)
     while not pattern.search(run.console().decode(errors='replace')):
@@ -76,8 +80,9 @@ def stop_often(run, until):
 
 
 def stops(test, nic):
-    """The recorder is stopped and continued while its guest downloads, and
-    so is its replay, at other moments: the guest notices neither.
+    """The machine is stopped and continued many times while the guest
+    downloads, in the recording and, at other moments, in the replay.  The
+    guest does not notice.
     """
     server = test.server(FILE, pace_s=0.02)
     machine = rr.Machine(
@@ -112,7 +117,7 @@ for name, device in (
 
 
 def break_in(run, port, times):
-    """Interrupt @run with gdb, step, look at registers and continue."""
+    """With gdb, interrupt @run, step, read the registers and continue."""
     gdb = Gdb(port)
     for _ in range(times):
         gdb.interrupt()
@@ -122,13 +127,13 @@ def break_in(run, port, times):
                  'gdb gets no registers')
         gdb.go_on()
     gdb.detach()
-    rr.check(not run.ended(), f'{run} was over before gdb was done')
+    rr.check(not run.ended(), f'{run} has ended before gdb had finished')
 
 
 @rr.scenario('stop/gdb/replays-identically')
 def gdb_breaks_in(test):
-    """gdb breaks into the recorder, and into its replay, and steps: the
-    guest notices neither.
+    """gdb interrupts the machine and steps, in the recording and in the
+    replay.  The guest does not notice.
     """
     server = test.server(FILE, pace_s=0.02)
     machine = rr.Machine(
@@ -155,7 +160,9 @@ def gdb_breaks_in(test):
 
 @rr.scenario('stop/replay-break/replays-identically')
 def replay_break(test):
-    """A replay stops at the instructions that it was told, and goes on."""
+    """A replay stops at each instruction that replay-break names, and can be
+    continued.
+    """
     machine = rr.Machine(
         nics=(rr.Nic('e1000'),),
         steps=('dhcp,eth0', 'ping,10.0.2.2,3'))
@@ -174,10 +181,11 @@ def replay_break(test):
     test.compare(recorded, run.finish())
 
 
-# --- back ends that take nothing --------------------------------------------
+# --- back ends that accept nothing -------------------------------------------
 
 class SlowPeer:
-    """The other end of a stream netdev: it reads nothing until it is told to.
+    """The other end of a stream netdev, which reads nothing before the event
+    @reads is set.
     """
 
     def __init__(self, path):
@@ -216,14 +224,15 @@ class SlowPeer:
             self.sock.close()
 
 
-# Of 41 packets each: more than the filter keeps.
+# Each ping takes 41 packets; all together are more than the filter keeps.
 PINGS = 120
 
 
 def slow_peer(test, model):
-    """The peer of a stream netdev reads nothing while the guest sends: for
-    the guest all is sent at once.  The packets wait, and those that do not
-    fit are dropped and counted.
+    """The peer of a stream netdev reads nothing while the guest sends.
+
+    The guest does not notice: its packets wait in the filter, and the filter
+    drops and counts those for which it has no room.
     """
     path = test.path('peer')
     peer = SlowPeer(path)
@@ -262,13 +271,15 @@ rr.scenarios('slow-peer/{}/replays-identically', slow_peer,
              'virtio-net-pci', 'vmxnet3')
 
 
-# --- what is typed ----------------------------------------------------------
+# --- a terminal -------------------------------------------------------------
 
 @rr.scenario('typed/multiplexed/replays-identically')
 def typed(test):
-    """Somebody types to the guest on a terminal that it shares with a
-    monitor, and talks to the monitor in between.  In the replay nobody types
-    to the guest, and the monitor is asked other things.
+    """The guest shares a terminal with a monitor.  The test types lines to the
+    guest, and a command to the monitor between them.
+
+    In the replay the guest reads the same lines, although the test types
+    another one, and another command to the monitor.
     """
     path = test.path('terminal')
     machine = rr.Machine(nics=(rr.Nic('e1000'),),
@@ -303,12 +314,13 @@ def typed(test):
 # --- exit status ------------------------------------------------------------
 
 def exits(test, status, step, *extra):
-    """What the guest gives as exit status, the replay exits with."""
+    """The guest ends QEMU with an exit status.  The replay ends with the same.
+    """
     machine = rr.Machine(nics=(rr.Nic('e1000'),),
                          steps=('dhcp,eth0', 'ping,10.0.2.2,2', step))
     recorded = test.run(machine, 'record', extra=extra).finish(status)
     replayed = test.run(machine, 'replay', extra=extra).finish(status)
-    rr.check(b'ping: ' in recorded.console(), 'the guest has not come so far')
+    rr.check(b'ping: ' in recorded.console(), 'the guest has not pinged')
     difference = rr.first_difference(recorded.console(), replayed.console())
     rr.check(difference is None, f'the replay differs: {difference}')
     rr.check(not replayed.stderr(), f'it says {replayed.stderr()!r}')
@@ -328,19 +340,19 @@ GOES_ON_TRIES = 12
 
 @rr.scenario('exit/guest-goes-on/replays-identically')
 def goes_on(test):
-    """A guest that has powered off goes on until QEMU has stopped it, and
-    writes meanwhile.  Each replay stops it where the recorder did.
+    """A guest that has powered off still writes to its console until QEMU has
+    stopped it.  Each replay stops it at the same instruction.
     """
     machine = faults.Firmware(test.place, program=faults.TALKS_ON)
-    # How soon it is stopped is the host's affair, and often at once if that is
-    # busy.
+    # When QEMU stops the guest depends on the host; on a busy host it is often
+    # before the guest has written anything.
     for _ in range(GOES_ON_TRIES):
         recorded = test.record(machine, icount='rroverwrite=on')
         if recorded.console().endswith(b'..'):
             break
         rr.check_identical(recorded, test.replay(machine))
     else:
-        raise rr.Failure('it was always stopped at once')
+        raise rr.Failure('QEMU has always stopped the guest at once')
     for number in range(3):
         replayed = test.replay(machine, name=f'replay-{number}')
         rr.check_identical(recorded, replayed)

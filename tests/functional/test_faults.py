@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A replay that is not the recording says so, and names the right place.
+"""A replay that differs from its recording reports the right place.
 
     recording --replay-fault--> faulty recording --+
                                                     +--> replay --> report
     recorded machine --change--> another machine --+
 
-A fault is in one event.  The report is at that event, or at the next one that
-shows it: the first that the guest makes otherwise.  Where there is a range in
-these tests, its end is the first packet or byte sent that depends on the
-fault, which is the latest that a report may come.
+A fault is in one event.  The replay reports it at that event, or at the first
+later event at which the guest behaves differently.  If a test expects a range
+of events, the last of them is the first packet or byte whose content depends
+on the fault: the report must not come later.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ def replay_with_fault(test, recorded, function):
 def fault(name, recorded=faults.firmware):
     """Register a test of a fault in a recording.
 
-    The decorated function gets the Recording and returns the words for
-    replay-fault, and what Report.expect() shall find.
+    The decorated function gets the Recording.  It returns the words for
+    replay-fault, and the arguments for Report.expect().
     """
     def decorate(function):
         rr.register(f'fault/{name}/reported', replay_with_fault, recorded,
@@ -50,20 +50,20 @@ def place(reason, expected, event, adapter=None, message=''):
 
 
 def by(first, event):
-    """A fault at @first that is reported by @event at the latest."""
+    """The report of a fault at number @first: at @event, or earlier."""
     return place('diverged|stuck', None, (first, event.number))
 
 
 # --- packets from outside ---------------------------------------------------
 
 def arp_answer(recording):
-    """The packet that tells the guest the address of its file server."""
+    """The packet that has the Ethernet address of the guest's file server."""
     return next(event for event in recording.of('async-net')
                 if faults.is_arp(event.data))
 
 
 def other_server(recording):
-    """The words that make that another address, and the packet's event."""
+    """The words that change this address, and the event of the packet."""
     answer = arp_answer(recording)
     last_byte_of_sender = faults.ETHERNET + 13
     return ['flip', answer.number, last_byte_of_sender, 0], answer
@@ -71,9 +71,10 @@ def other_server(recording):
 
 @fault('packet-bit-flipped/checksum')
 def packet_bit_flipped(recording):
-    """A bit of the server's Ethernet address is not what it was.
+    """A bit of the server's Ethernet address is flipped.
 
-    The next packet, which goes there, has another checksum.
+    The next packet, which the guest sends to this address, has another
+    checksum.
     """
     words, answer = other_server(recording)
     sent = recording.first('net-sent', since=answer.number)
@@ -85,8 +86,10 @@ def packet_bit_flipped(recording):
 
 @fault('packet-bit-flipped/whole', firmware_full)
 def packet_bit_flipped_full(recording):
-    """The same where packets were recorded whole: the report names the last
-    byte of the address that the next packet goes to.
+    """A bit of the server's Ethernet address is flipped, and the recording has
+    the guest's packets whole.
+
+    The report names the last byte of the next packet's destination.
     """
     words, answer = other_server(recording)
     sent = recording.first('net-sent-data', since=answer.number)
@@ -99,8 +102,9 @@ def packet_bit_flipped_full(recording):
 
 @fault('packet-bit-flipped/another-address')
 def another_address(recording):
-    """DHCP has given the guest another address: that is reported when the
-    guest sends its first packet with it, at the latest.
+    """DHCP gives the guest another address.
+
+    The first packet that the guest sends with this address shows it.
     """
     ack = next(event for event in recording.of('async-net')
                if faults.is_udp_to(event.data, 68) and
@@ -114,7 +118,7 @@ def another_address(recording):
 
 @fault('packet-missing')
 def packet_missing(recording):
-    """The answer to the first DHCP packet is not in the recording."""
+    """The answer to the first DHCP packet is missing."""
     offer = recording.first('async-net')
     sent = recording.of('net-sent', since=offer.number)[1]
     return ['drop', offer.number], by(offer.number, sent)
@@ -122,7 +126,7 @@ def packet_missing(recording):
 
 @fault('packet-added')
 def packet_added(recording):
-    """The answer to the first DHCP packet comes twice."""
+    """The recording has the answer to the first DHCP packet twice."""
     offer = recording.first('async-net')
     sent = recording.of('net-sent', since=offer.number)[1]
     return ['copy', offer.number, offer.number + 1], \
@@ -131,11 +135,11 @@ def packet_added(recording):
 
 @fault('packet-moved')
 def packet_moved(recording):
-    """An answer comes too early: before what it answers."""
+    """An answer comes too early, before the packet that it answers."""
     offer = recording.first('async-net')
     asked = [event for event in recording.of('net-sent')
              if event.number < offer.number]
-    rr.check(asked, 'there is an answer, and no question')
+    rr.check(asked, 'the guest has sent nothing before the answer')
     return ['move', offer.number, asked[-1].number], \
         place('diverged', 'async-net', asked[-1].number, 'n0',
               messages.PACKET_NOT_RECORDED.format(
@@ -152,7 +156,7 @@ def first_of_file(recording):
 
 @fault('packet-to-another-adapter')
 def packet_to_another_adapter(recording):
-    """A packet for one adapter is for another."""
+    """A packet has the number of another adapter."""
     packet = first_of_file(recording)
     sent = recording.first('net-sent', since=packet.number)
     return ['add', packet.number, 0, 1], by(packet.number, sent)
@@ -160,7 +164,7 @@ def packet_to_another_adapter(recording):
 
 @fault('packet-to-unknown-adapter')
 def packet_to_unknown_adapter(recording):
-    """A packet is for an adapter that the recording does not name."""
+    """A packet has a number that no adapter of the recording has."""
     packet = recording.first('async-net')
     return ['add', packet.number, 0, 5], \
         place('damaged', 'async-net', packet.number, None,
@@ -169,7 +173,7 @@ def packet_to_unknown_adapter(recording):
 
 @fault('packet-with-unknown-flags')
 def packet_with_unknown_flags(recording):
-    """A packet has flags that do not exist."""
+    """A packet has unknown flags."""
     packet = recording.first('async-net')
     return ['add', packet.number, 1, 6], \
         place('damaged', 'async-net', packet.number, 'n0',
@@ -189,7 +193,7 @@ def packet_empty(recording):
 
 @fault('sent/another-checksum')
 def sent_checksum(recording):
-    """A packet had another checksum when it was recorded."""
+    """The recording has another checksum for a packet that the guest sends."""
     sent = recording.of('net-sent')[2]
     return ['add', sent.number, 2, 1], \
         place('diverged', 'net-sent', sent.number, 'n0',
@@ -201,7 +205,7 @@ def sent_checksum(recording):
 
 @fault('sent/another-byte', firmware_full)
 def sent_byte(recording):
-    """A byte of a packet was another one when it was recorded."""
+    """The recording has another byte in a packet that the guest sends."""
     sent = recording.of('net-sent-data')[2]
     size, last = len(sent.data), sent.data[-1]
     return ['flip', sent.number, size - 1, 7], \
@@ -213,7 +217,7 @@ def sent_byte(recording):
 
 @fault('sent/another-length')
 def sent_length(recording):
-    """A packet was longer when it was recorded."""
+    """The recording has a longer packet than the guest sends."""
     sent = recording.first('net-sent')
     size = sent.numbers[1]
     return ['add', sent.number, 1, 1], \
@@ -224,7 +228,7 @@ def sent_length(recording):
 
 @fault('sent/through-another-adapter')
 def sent_adapter(recording):
-    """A packet was sent through another adapter when it was recorded."""
+    """The recording has another adapter for a packet that the guest sends."""
     sent = recording.first('net-sent')
     return ['add', sent.number, 0, 1], \
         place('diverged', 'net-sent', sent.number, 'n1',
@@ -234,7 +238,8 @@ def sent_adapter(recording):
 
 @fault('sent/through-unknown-adapter')
 def sent_unknown_adapter(recording):
-    """A packet was sent through an adapter that does not exist."""
+    """The recording has an unknown adapter for a packet that the guest sends.
+    """
     sent = recording.first('net-sent')
     return ['add', sent.number, 0, 7], \
         place('diverged', 'net-sent', sent.number, None,
@@ -259,19 +264,20 @@ def sent_missing(recording):
     """The recording has a packet that the guest does not send."""
     sent = recording.first('net-sent')
     return ['copy', sent.number, sent.number + 1], \
-        place('stuck', 'net-sent', sent.number + 1, 'n0', messages.EVENT_NOT_MADE)
+        place('stuck', 'net-sent', sent.number + 1, 'n0',
+              messages.EVENT_NOT_MADE)
 
 
 # --- instructions, interrupts, exceptions -----------------------------------
 
 def between_characters(recording):
-    """An instruction event with a character before and behind it."""
+    """An instruction event between two events of characters."""
     return recording.events[recording.of('char-write')[5].number - 1]
 
 
 @fault('instructions/one-more')
 def one_instruction_more(recording):
-    """The guest had executed one more instruction: it prints too early."""
+    """The recording has one instruction more: the guest prints too early."""
     count = between_characters(recording)
     return ['add', count.number, 0, 1], \
         place('diverged', 'instruction', count.number, None,
@@ -281,7 +287,7 @@ def one_instruction_more(recording):
 
 @fault('instructions/one-less')
 def one_instruction_less(recording):
-    """The guest had executed one instruction less: it prints too late."""
+    """The recording has one instruction less: the guest prints too late."""
     count = between_characters(recording)
     return ['add', count.number, 0, -1], \
         place('stuck', 'char-write', count.number + 1, None,
@@ -290,7 +296,7 @@ def one_instruction_less(recording):
 
 @fault('instructions/none')
 def no_instructions(recording):
-    """An event says that no instruction was executed."""
+    """An event has the number of instructions 0."""
     count = between_characters(recording)
     return ['add', count.number, 0, -count.numbers[0]], \
         place('damaged', 'instruction', count.number, None,
@@ -298,12 +304,12 @@ def no_instructions(recording):
 
 
 def next_witness(recording, number):
-    """The next event behind @number that the guest itself makes."""
+    """The next event after @number that the guest itself makes."""
     return recording.first('char-write', 'net-sent', since=number + 1)
 
 
 def an_interrupt(recording):
-    """An interrupt while the firmware loads its program."""
+    """The event of an interrupt while the firmware loads its program."""
     return recording.first(
         'interrupt', since=recording.first('async-net').number)
 
@@ -323,7 +329,7 @@ def interrupt_missing(recording):
 
 @fault('interrupt/one-too-many')
 def interrupt_added(recording):
-    """The recording has an interrupt that nobody raises."""
+    """The recording has an interrupt that no device raises."""
     event = recording.first('interrupt')
     return ['copy', event.number, event.number + 1], \
         place('stuck', 'interrupt', event.number + 1, None,
@@ -335,7 +341,8 @@ def interrupt_as_exception(recording):
     """The recording has an exception where the guest takes an interrupt."""
     event = an_interrupt(recording)
     return ['kind', event.number, 'exception'], \
-        place('stuck', 'exception', event.number, None, messages.EVENT_NOT_MADE)
+        place('stuck', 'exception', event.number, None,
+              messages.EVENT_NOT_MADE)
 
 
 @fault('exception/missing')
@@ -343,7 +350,7 @@ def exception_missing(recording):
     """The guest takes an exception that the recording does not have."""
     event = an_exception(recording)
     rr.check(recording.events[event.number + 1].kind == 'instruction',
-             'nothing is executed behind it')
+             'no instruction follows the exception')
     return ['drop', event.number], \
         place('diverged', 'instruction', event.number, None,
               messages.EVENT_NEEDED.format(now='exception',
@@ -365,7 +372,8 @@ def swapped(recording):
     """An interrupt comes after the instructions that it interrupts."""
     event = an_interrupt(recording)
     count = recording.events[event.number + 1]
-    rr.check(count.kind == 'instruction', 'there is no instruction behind it')
+    rr.check(count.kind == 'instruction',
+             'no instruction follows the interrupt')
     return ['move', event.number, event.number + 2], \
         by(event.number, next_witness(recording, event.number))
 
@@ -374,7 +382,9 @@ def swapped(recording):
 
 @fault('checkpoint/one-too-many')
 def checkpoint_added(recording):
-    """The recording runs the timers of the virtual clock once more."""
+    """The recording runs the timers of the virtual clock once more than the
+    guest does.
+    """
     event = recording.first('checkpoint-clock-virtual', since=100)
     return ['copy', event.number, event.number + 1], \
         place('stuck', 'checkpoint-clock-virtual', event.number + 1, None,
@@ -383,8 +393,8 @@ def checkpoint_added(recording):
 
 @fault('checkpoint/missing')
 def checkpoint_missing(recording):
-    """The timers of the virtual clock do not run when they did, and so the
-    timer's interrupt does not come.
+    """The recording lacks a run of the timers of the virtual clock, and so a
+    timer does not raise its interrupt.
     """
     for event in recording.of('checkpoint-clock-virtual', since=100):
         interrupt = recording.first('interrupt', since=event.number)
@@ -394,8 +404,8 @@ def checkpoint_missing(recording):
 
 
 def clock_read(recording):
-    """The event of the boot sector's reading of the clock, and the first
-    byte that it writes behind that.
+    """The event by which the boot sector reads the clock, and the event of the
+    next byte that it writes.
     """
     since = recording.first('random').number
     return recording.first('clock-host', since=since), \
@@ -406,8 +416,8 @@ def clock_read(recording):
 def clock_value(recording):
     """The clock that the guest reads is a second ahead.
 
-    The guest loops as often as the clock says: it is not where it was when it
-    is to write its next byte.
+    The guest loops as often as the clock says.  So it writes its next byte at
+    another instruction.
     """
     clock, written = clock_read(recording)
     return ['add', clock.number, 0, 1_000_000_000], by(clock.number, written)
@@ -417,7 +427,9 @@ def clock_value(recording):
 
 @fault('character/more-bytes')
 def more_bytes(recording):
-    """More bytes were written to a character device than the guest writes."""
+    """The recording has a write of more bytes to a character device than the
+    guest writes.
+    """
     written = recording.of('char-write')[3]
     return ['add', written.number, 1, 1], \
         place('diverged', 'char-write', written.number, None,
@@ -426,7 +438,7 @@ def more_bytes(recording):
 
 @fault('character/negative-bytes')
 def negative_bytes(recording):
-    """A number of bytes is negative."""
+    """The recording has a write of a negative number of bytes."""
     written = recording.of('char-write')[3]
     return ['add', written.number, 1, -2], \
         place('diverged', 'char-write', written.number, None,
@@ -435,7 +447,7 @@ def negative_bytes(recording):
 
 @fault('character/missing')
 def character_missing(recording):
-    """The guest writes a byte that it did not write."""
+    """The recording lacks a byte that the guest writes."""
     written = recording.of('char-write')[3]
     after = recording.events[written.number + 1]
     return ['drop', written.number], \
@@ -455,8 +467,7 @@ def character_added(recording):
 
 @fault('random/another-value')
 def random_value(recording):
-    """The guest loops as often as a random number says, and that is another.
-    """
+    """The guest gets another random number, and loops as often as it says."""
     event = recording.first('random')
     written = recording.first('char-write', since=event.number)
     return ['flip', event.number, 0, 6], by(event.number, written)
@@ -473,7 +484,7 @@ def random_length(recording):
 
 @fault('random/missing')
 def random_missing(recording):
-    """The guest asks for random bytes, and the recording has none."""
+    """The recording lacks the random bytes that the guest asks for."""
     event = recording.first('random')
     after = recording.events[event.number + 1]
     return ['drop', event.number], \
@@ -485,15 +496,16 @@ def random_missing(recording):
 
 @fault('disk/another-request')
 def block_id(recording):
-    """The recording completes a disk request that was not made."""
+    """The recording completes a disk request that the guest has not made."""
     event = recording.first('async-block')
     return ['add', event.number, 0, 7], \
-        place('stuck', 'async-block', event.number, None, messages.EVENT_NOT_MADE)
+        place('stuck', 'async-block', event.number, None,
+              messages.EVENT_NOT_MADE)
 
 
 @fault('disk/not-completed')
 def block_missing(recording):
-    """A disk request is not completed."""
+    """The recording lacks the completion of a disk request."""
     event = recording.of('async-block')[-1]
     return ['drop', event.number], \
         by(event.number, recording.first('random', since=event.number))
@@ -509,7 +521,7 @@ def bottom_half_id(recording):
 
 @fault('bottom-half/missing')
 def bottom_half_missing(recording):
-    """The bottom half that sends a packet does not run."""
+    """The recording lacks the bottom half that sends a packet."""
     event = recording.first('async-bh')
     rr.check(recording.events[event.number + 1].kind == 'net-sent',
              'the bottom half has sent nothing')
@@ -521,7 +533,7 @@ def bottom_half_missing(recording):
 
 @fault('end/cut')
 def cut(recording):
-    """The recorder was killed."""
+    """The recording is cut, as if its recorder was killed."""
     packet = recording.first('async-net')
     return ['cut', packet.number], \
         place('cut', 'none', packet.number, None, messages.CUT)
@@ -529,7 +541,7 @@ def cut(recording):
 
 @fault('end/without-shutdown')
 def end_without_shutdown(recording):
-    """The recording ends, though nothing has ended the machine."""
+    """The recording ends before the machine has shut down."""
     packet = recording.first('async-net')
     return ['end', packet.number], \
         place('stuck', 'none', packet.number, None,
@@ -538,7 +550,7 @@ def end_without_shutdown(recording):
 
 @fault('end/unknown-cause')
 def unknown_shutdown(recording):
-    """The machine is shut down for a cause that does not exist."""
+    """The machine shuts down for an unknown cause."""
     event = recording.first('shutdown')
     return ['move', event.number, recording.first('random').number,
             'add', event.number, 0, 1000], \
@@ -559,9 +571,9 @@ def replay_on_another(test, function):
 def other_machine(name):
     """Register a test of a machine that is not the recorded one.
 
-    The decorated function gets the machine and the Recording, and returns
-    another machine, further options of replay() and what Report.expect()
-    shall find.
+    The decorated function gets the machine and the Recording.  It returns
+    another machine, further options of faults.replay() and the arguments for
+    Report.expect().
     """
     def decorate(function):
         rr.register(f'other-machine/{name}/reported', replay_on_another,
@@ -575,7 +587,7 @@ UNCHECKED = {'icount': 'rrcheck=off'}
 
 @other_machine('shorter-text-on-disk')
 def other_disk_shorter(machine, recording):
-    """A byte of the disk is another one: the guest prints less."""
+    """A byte of the disk differs: the guest prints less."""
     at = 5
     text = machine.text[:at] + b'\0' + machine.text[at + 1:]
     written = recording.of('char-write')
@@ -585,7 +597,7 @@ def other_disk_shorter(machine, recording):
 
 @other_machine('longer-text-on-disk')
 def other_disk_longer(machine, recording):
-    """A byte of the disk is another one: the guest prints more."""
+    """A byte of the disk differs: the guest prints more."""
     end = machine.text.index(b'\0')
     text = machine.text[:end] + b'!\0'
     last = recording.of('char-write')[end - 1].number
@@ -597,7 +609,7 @@ def other_disk_longer(machine, recording):
 
 @other_machine('nic-property')
 def other_property(machine, recording):
-    """The NIC sends by a timer in place of a bottom half."""
+    """The NIC sends from a timer instead of a bottom half."""
     return faults.Changed(machine, (
         ('virtio-net-pci,', 'virtio-net-pci,tx=timer,'),)), {}, \
         place('stuck', 'async-bh', recording.first('async-bh').number)
@@ -613,14 +625,14 @@ def without_rom(machine, recording):
 
 @other_machine('another-device')
 def another_device(machine, recording):
-    """There is one more PCI device."""
+    """The machine has one more PCI device."""
     return machine, {'extra': ('-device', 'virtio-rng-pci')}, \
         by(0, recording.first('async-block'))
 
 
 @other_machine('another-firmware-table')
 def another_table(machine, recording):
-    """A table that the firmware makes is longer."""
+    """A table of the firmware is longer."""
     return machine, {'extra': ('-smbios', 'type=1,serial=0123456789')}, \
         by(0, recording.first('net-sent'))
 
@@ -634,14 +646,14 @@ def cpu_feature(machine, recording):
 
 @other_machine('unchecked/memory')
 def other_memory(machine, recording):
-    """There is another amount of memory, and rrcheck=off."""
+    """The machine has another amount of memory, and rrcheck=off."""
     return dataclasses.replace(machine, memory_mib=40), UNCHECKED, \
         by(0, recording.first('async-block'))
 
 
 @other_machine('unchecked/cpu-model')
 def other_cpu(machine, recording):
-    """The CPU is another one, and rrcheck=off."""
+    """The machine has another CPU, and rrcheck=off."""
     return dataclasses.replace(machine, cpu='Nehalem,+rdrand'), UNCHECKED, \
         by(0, recording.first('async-block'))
 
@@ -655,8 +667,8 @@ def other_shift(machine, recording):
 
 @other_machine('unchecked/mac')
 def other_mac(machine, recording):
-    """The NIC has another address, and rrcheck=off: the first packet that
-    the guest sends shows it, at the latest.
+    """The NIC has another address, and rrcheck=off.  The first packet that the
+    guest sends shows it.
     """
     return faults.Changed(machine, (
         ('virtio-net-pci,', 'virtio-net-pci,mac=52:54:00:12:34:99,'),)), \
@@ -665,8 +677,8 @@ def other_mac(machine, recording):
 
 @rr.scenario('other-machine/without-filter/replays')
 def without_filter(test):
-    """The recorded machine had filters on its command line, that of the
-    replay has none: its NICs have them all the same.
+    """The recorded machine has filters on its command line, and the machine of
+    the replay has not.  QEMU adds filters for its NICs.
     """
     recorded = faults.firmware(test)
     faults.damage(test, recorded)
@@ -678,7 +690,7 @@ def without_filter(test):
 
 
 def refused(test, change, line):
-    """The replay is not begun, and says what is different."""
+    """QEMU refuses to replay, and prints what differs."""
     recorded = faults.firmware(test)
     faults.damage(test, recorded)
     machine = dataclasses.replace(recorded.machine_for(test), **change)
@@ -702,12 +714,12 @@ rr.register('other-machine/shift/refused', refused, {'shift': '3'},
                                         now='3'))
 
 
-# --- what is not compared, is not reported ----------------------------------
+# --- differences that are not reported --------------------------------------
 
 @rr.scenario('fault/sent/not-verified/ignored')
 def not_verified(test):
-    """With verify=off in the replay, what the guest sends is not compared:
-    a wrong checksum in the recording is no difference.
+    """The replay has verify=off: it does not compare the packets that the
+    guest sends, and ignores a wrong checksum in the recording.
     """
     recorded = faults.firmware(test)
     sent = recorded.recording.first('net-sent')
@@ -723,8 +735,8 @@ def not_verified(test):
 
 @rr.scenario('fault/recorded-without-verify/replays')
 def recorded_without_verify(test):
-    """A recording that was made with verify=off has nothing of what the guest
-    sent, and replays, even with verify=on.
+    """A recording made with verify=off has none of the packets that the guest
+    has sent.  It can be replayed even with verify=on.
     """
     recorded = faults.firmware(test, 'off')
     rr.check(not recorded.recording.of('net-sent', 'net-sent-data'),
@@ -749,9 +761,9 @@ def register_address(text):
 
 
 def stops(test, choose):
-    """With rrerror=stop the machine is paused where the fault was found.
+    """With rrerror=stop the machine pauses where the replay finds the fault.
 
-    Monitor and gdb answer, and show it as it was there.  It cannot be
+    Monitor and gdb answer, and show the machine at this place.  It cannot be
     continued.
     """
     recorded = faults.firmware(test)
@@ -778,8 +790,8 @@ def stops(test, choose):
         text = run.qmp.command('human-monitor-command', **{
             'command-line': 'info registers'})
         rr.check(register_address(text) - report.pc in range(64),
-                 f'the machine is elsewhere: {text!r}, the report is '
-                 f'{report}')
+                 f'the machine is at another place: {text!r}, the '
+                 f'report is {report}')
 
     is_there()
     gdb = Gdb(port)
@@ -790,7 +802,7 @@ def stops(test, choose):
              f'gdb gets the registers {registers!r}')
     run.qmp.command('cont')
     rr.wait_for(lambda: messages.CANNOT_CONTINUE in run.stderr(),
-                'word that it cannot be continued')
+                'refusal to continue')
     rr.wait_for(lambda: run.qmp.status() == 'paused', 'pause')
     is_there()
     run.qmp.command('quit')
@@ -810,14 +822,14 @@ for case, chosen in (('packet-differs', sent_checksum),
 # --- a Linux guest ----------------------------------------------------------
 
 def upload_of(recording, adapter):
-    """The largest packet of the file that the guest was sent."""
+    """The largest packet of the file that the guest receives."""
     return max(recording.of('async-net', adapter=adapter),
                key=lambda event: len(event.data))
 
 
 def changed_upload(recording, adapter):
-    """The words that change a byte of the file, with right checksums; and
-    the event of that packet.
+    """The words that change a byte of the file, with correct checksums, and
+    the event of the packet with this byte.
     """
     packet = upload_of(recording, adapter)
     data = bytearray(packet.data)
@@ -825,22 +837,25 @@ def changed_upload(recording, adapter):
     return faults.rewrite(packet, faults.with_checksum(data)), packet
 
 
-# What a packet with the file's SHA-256 has, at the least.  It is the first
-# answer that is so long.
+# The least size of a packet with the SHA-256 of the file.  No earlier answer
+# reaches this size.
 ANSWER_BYTES = faults.TCP + 20 + 65
 
 
 def answer_of(recording):
-    """The packet with the SHA-256 of the file that came through n0."""
+    """The event of the packet with the SHA-256 of the file that came through
+    n0.
+    """
     return next(event for event in recording.of('net-sent-data')
                 if re.search(rb'[0-9a-f]{64}\n$', event.data))
 
 
 @fault('linux/file-changed/checksum', faults.served_linux)
 def file_changed(recording):
-    """A byte of a file that Linux received is another one.
+    """A byte of a file that Linux receives has changed.
 
-    The file's checksum, which Linux sends back, is the first that shows it.
+    The first packet that shows it is the one in which Linux sends the file's
+    checksum back.
     """
     words, packet = changed_upload(recording, 1)
     answer = next(event for event in recording.of(
@@ -855,8 +870,11 @@ def file_changed(recording):
 
 @fault('linux/file-changed/whole', faults.served_linux)
 def file_changed_full(recording):
-    """The same where packets were recorded whole: the report names the first
-    byte that must differ, which is the checksum of TCP.
+    """A byte of a file that Linux receives has changed, and the recording has
+    the guest's packets whole.
+
+    The report names the first byte that must differ, which is in the checksum
+    of TCP.
     """
     words, packet = changed_upload(recording, 0)
     answer = answer_of(recording)
@@ -874,8 +892,8 @@ def file_changed_full(recording):
 
 @fault('linux/packet-corrupt', faults.served_linux)
 def packet_corrupt(recording):
-    """A bit of a TCP segment is flipped, and its checksum is wrong: Linux
-    does not acknowledge it.
+    """A bit of a TCP segment is flipped, so that its checksum is wrong and
+    Linux does not acknowledge it.
     """
     packet = upload_of(recording, 0)
     acknowledged = recording.first('net-sent-data', adapter=0,
@@ -885,7 +903,7 @@ def packet_corrupt(recording):
 
 @fault('linux/packet-missing', faults.served_linux)
 def segment_missing(recording):
-    """A TCP segment is not there."""
+    """A TCP segment is missing."""
     packet = upload_of(recording, 1)
     acknowledged = recording.first('net-sent', adapter=1, since=packet.number)
     return ['drop', packet.number], by(packet.number, acknowledged)
@@ -893,7 +911,7 @@ def segment_missing(recording):
 
 @fault('linux/packet-cut-short', faults.served_linux)
 def segment_cut_short(recording):
-    """A TCP segment has a byte less than it had."""
+    """A TCP segment has lost its last byte."""
     packet = upload_of(recording, 1)
     acknowledged = recording.first('net-sent', adapter=1, since=packet.number)
     return ['resize', packet.number, len(packet.data) - 1], \
@@ -902,10 +920,11 @@ def segment_cut_short(recording):
 
 @fault('linux/packet-later', faults.served_linux)
 def segment_later(recording):
-    """A packet comes behind the interrupt that it has raised.
+    """A packet comes after the interrupt that it has raised.
 
-    Without it nobody raises that interrupt; or, if something else raises one
-    there as well, what Linux does then is seen in what it sends or writes.
+    Without the packet the NIC does not raise the interrupt.  If another device
+    raises one at this place, Linux behaves differently afterwards, and sends
+    or writes other bytes.
     """
     for packet in recording.of('async-net'):
         interrupt = recording.first('interrupt', since=packet.number)
@@ -925,7 +944,7 @@ def replay_on_another_linux(test, function):
 
 
 def other_linux(name):
-    """Register a test of a Linux guest that is not the recorded one.
+    """Register a test of a Linux machine that is not the recorded one.
 
     The decorated function gets the Scenario and returns the changes of the
     machine's arguments.
@@ -938,8 +957,11 @@ def other_linux(name):
 
 
 def with_other_byte(test, name, at, byte):
-    """Copy a file of the guest, with the byte at @at changed by @byte();
-    return the change of the machine's arguments.
+    """Copy the guest's file @name, with one byte changed; return the change of
+    the machine's arguments that uses the copy.
+
+    @at: maps the content of the file to the offset of the byte
+    @byte: maps the old value of the byte to the new one
     """
     path = os.path.join(rr.GUEST, name)
     content = bytearray(rr.read(path))
@@ -952,7 +974,7 @@ def with_other_byte(test, name, at, byte):
 
 @other_linux('kernel')
 def other_kernel(test):
-    """The kernel has another byte: the end of a string."""
+    """A byte of the kernel differs, at the end of a string."""
     banner = b'Linux version 6.1'
     return with_other_byte(test, 'vmlinux',
                            lambda content: content.rindex(banner) + 6,
@@ -961,7 +983,7 @@ def other_kernel(test):
 
 @other_linux('initramfs')
 def other_initramfs(test):
-    """The compressed initramfs has another byte, in the first code table."""
+    """A byte of the compressed initramfs differs, in the first code table."""
     return with_other_byte(test, 'initrd.gz', lambda _: 30,
                            lambda byte: byte ^ 1)
 
@@ -974,5 +996,5 @@ def other_command_line(_):
 
 @other_linux('nic-property')
 def other_nic_property(_):
-    """The NIC delays its interrupts otherwise."""
+    """The NIC delays its interrupts differently."""
     return (('e1000,netdev=n0', 'e1000,netdev=n0,mitigation=off'),)

@@ -3,11 +3,10 @@
 
     this test --- SIGTERM, SIGINT --> scripts/bench, soak, run.py, demo.py
                                               |
-                                              +-- QEMU, and what else it has
-                                                  started
+                                              +-- QEMU, wrappers, servers
 
-The signal is sent to the program alone, as a service manager or a time limit
-of CI does, and not to the processes that it has started.
+The test sends the signal only to the program, as timeout(1) or CI does, and
+not to the processes that the program has started.
 """
 
 import contextlib
@@ -19,8 +18,8 @@ import sys
 import program
 import rr
 
-# Well below what the interrupted work would still take: the guest of each
-# program is only starting.
+# Without the signal each program would run for much longer, as its guest is
+# only starting.
 END_CEILING = 15
 
 FUNCTIONAL = os.path.join(rr.ROOT, 'tests', 'functional')
@@ -28,8 +27,8 @@ SCRIPTS = os.path.join(rr.ROOT, 'scripts')
 
 
 def commands(qemu, workdir):
-    """How each program is started so that it runs only @qemu, and writes
-    only to @workdir.
+    """The command of each program.  It runs only @qemu, and writes only to
+    @workdir.
     """
     return {
         'bench': [os.path.join(SCRIPTS, 'bench'), '--no-build',
@@ -46,9 +45,9 @@ def commands(qemu, workdir):
 
 @contextlib.contextmanager
 def started(command, path):
-    """A program whose output goes to the file @path, while it runs."""
-    # a shell without a terminal has what it puts into the background ignore
-    # SIGINT
+    """Run a program, with its output in the file @path; kill it at the end."""
+    # a background job of a shell script ignores SIGINT, and this test can be
+    # one
     with open(path, 'wb') as output, subprocess.Popen(
             ['env', '--default-signal', sys.executable, '-B', *command],
             stdin=subprocess.DEVNULL, stdout=output,
@@ -60,7 +59,7 @@ def started(command, path):
 
 
 def consoles(workdir):
-    """The consoles in @workdir on which a guest has written something."""
+    """The consoles in @workdir that are not empty."""
     found = [os.path.join(place, name)
              for place, _, names in os.walk(workdir)
              for name in names if name.endswith('.console')]
@@ -68,10 +67,11 @@ def consoles(workdir):
 
 
 def interrupted(test, name):
-    """A program is running a guest when a signal tells it to end.
+    """The program gets a signal while it runs a guest.
 
-    It ends within seconds, and of that signal.  No process that it has
-    started is left.
+    It ends within seconds, and its exit status is that of the signal.  None of
+    the processes that it has started is left, and the bench has removed its
+    files.
     """
     for number in signal.SIGTERM, signal.SIGINT:
         workdir = test.path(number.name)

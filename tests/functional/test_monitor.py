@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What QEMU tells about a recording and a replay that are under way or over.
+"""What QEMU tells about a recording or a replay, while it runs and at its end.
 
     recorder or replay --+-- query-replay, info replay, qom-get
                          +-- REPLAY_ENDED
-                         +-- rrprogress=, a line a second
+                         +-- rrprogress=, a line per second
                          +-- trace events
 """
 
@@ -14,7 +14,8 @@ import faults
 import messages
 import rr
 
-# What query-replay, and the filter's properties, count for each adapter.
+# The counters of each adapter in query-replay, and the properties of each
+# filter.
 COUNTERS = ('received-packets', 'received-bytes', 'sent-packets',
             'sent-bytes', 'verified', 'mismatched', 'unverified', 'dropped',
             'muted', 'pending')
@@ -32,8 +33,8 @@ def counters_of_filter(run, netdev):
 
 
 def ask(run):
-    """Everything that the monitor tells: query-replay, the properties of
-    each filter by netdev, and 'info replay'.
+    """Ask the monitor for query-replay, for the properties of each filter,
+    by netdev, and for 'info replay'; return the answers.
     """
     query = run.qmp.command('query-replay')
     properties = {}
@@ -47,13 +48,14 @@ def check_info(text, *parts):
     """Check that 'info replay' has printed each of @parts."""
     for part in parts:
         rr.check(part in text,
-                 f'info replay does not say "{part}" but {text!r}')
+                 f'info replay does not print "{part}" but {text!r}')
 
 
 def counters_of_recording(recording, number, events, verified):
     """The counters that adapter @number must have after the first @events
-    events; @verified says whether the packets that the guest sends are
-    compared.
+    events.
+
+    @verified: the replay compares the packets that the guest sends
     """
     received, sent = [], []
     for event in recording.events[:events]:
@@ -70,7 +72,7 @@ def counters_of_recording(recording, number, events, verified):
 
 
 def check_adapters(asked, recording, events, verified):
-    """Check what was said of the adapters after the first @events events."""
+    """Check the answers of ask() about adapters, after @events events."""
     query, properties, text = asked
     rr.check([a['netdev'] for a in query['adapters']] == ['n0', 'n1'],
              f'these are the adapters: {query}')
@@ -99,8 +101,8 @@ def to_the_end(run):
 
 @rr.scenario('monitor/record/tells-how-far')
 def tells_how_far_record(test):
-    """While recording, query-replay, 'info replay' and the properties count
-    what is in the recording.
+    """The guest is recorded.  query-replay, 'info replay' and the properties
+    of the filters count the packets and events that are in the recording.
     """
     run = test.run(faults.Firmware(test.place), 'record',
                    extra=('-S', '-no-shutdown'))
@@ -118,11 +120,11 @@ def tells_how_far_record(test):
     rr.check('percent' not in query, f'a recorder knows no end: {query}')
     rr.check(query['uuid'] == before['uuid'] == recording.uuid(),
              f'the recording is {recording.uuid()}: {query}')
-    # its last instruction is behind the one that powers off
+    # the guest may execute one more instruction after it has powered off
     rr.check(query['icount'] - recording.first('shutdown').icount in (0, 1),
              f'the guest has powered off elsewhere: {query}')
     packets = len(recording.of('async-net'))
-    # the shutdown of 'quit' follows
+    # more events follow: those of the shutdown by 'quit'
     rr.check(0 < query['events'] <= len(recording.events) and
              query['packets'] == packets > 0,
              f'there are {len(recording.events)} events, {packets} of them '
@@ -140,9 +142,9 @@ def tells_how_far_record(test):
 
 
 def check_place(query, icount, packets, events):
-    """Check where query-replay says that the replay is.
+    """Check the place of the replay that query-replay tells.
 
-    @events: the lowest and the highest number of events that is right
+    @events: the lowest and the highest correct number of events
     """
     rr.check((query['icount'], query['packets']) == (icount, packets) and
              events[0] <= query['events'] <= events[1],
@@ -151,7 +153,7 @@ def check_place(query, icount, packets, events):
 
 
 def check_totals(query, recording):
-    """Check what query-replay says of the whole recording."""
+    """Check what query-replay tells about the whole recording."""
     total = (recording.events[-1].icount, len(recording.events),
              len(recording.of('async-net')))
     rr.check((query['total-icount'], query['total-events'],
@@ -168,9 +170,10 @@ def check_totals(query, recording):
 
 @rr.scenario('monitor/replay/tells-how-far')
 def tells_how_far_replay(test):
-    """In a replay they count what was replayed: nothing before it begins, a
-    part when it is stopped half-way, and all at the end, of which
-    REPLAY_ENDED tells.
+    """The guest is replayed.  query-replay, 'info replay' and the properties
+    count nothing before the guest runs, a part of the recording when the
+    replay stops half-way, and all of it at the end, which REPLAY_ENDED
+    announces.
     """
     recorded = faults.firmware(test)
     recording = faults.damage(test, recorded)
@@ -206,13 +209,13 @@ def tells_how_far_replay(test):
         check_adapters(asked, recording, query['events'], verified=True)
     rr.check((ended['reason'], ended['expected'], ended['icount'],
               ended['event']) == ('end', 'none', icount, events),
-             f'it ended so: {ended}')
+             f'REPLAY_ENDED has the wrong place: {ended}')
     rr.check(not run.stderr(), f'{run} says {run.stderr()!r}')
 
 
 @rr.scenario('monitor/replay/ended-is-told-before-exit')
 def ended_is_told(test):
-    """A replay that comes to the end of its recording sends REPLAY_ENDED and
+    """A replay reaches the end of its recording.  QEMU sends REPLAY_ENDED and
     exits with status 0.
     """
     recorded = faults.firmware(test)
@@ -231,7 +234,9 @@ def ended_is_told(test):
 
 @rr.scenario('monitor/no-recording/tells-nothing')
 def tells_nothing(test):
-    """Without rr= there is nothing to tell."""
+    """QEMU runs without rr=.  query-replay and 'info replay' tell that nothing
+    is recorded or replayed.
+    """
     run = test.run(faults.Firmware(test.place), None, extra=('-S',))
 
     query = run.qmp.command('query-replay')
@@ -243,8 +248,8 @@ def tells_nothing(test):
 
 @rr.scenario('progress/every-second/printed')
 def progress(test):
-    """With rrprogress=1 recorder and replay print how far they are, once a
-    second and at the end.
+    """Recorder and replay run with rrprogress=1.  Both print how far they are,
+    once a second and at the end.
     """
     machine = faults.Firmware(test.place)
 
@@ -262,8 +267,8 @@ def progress(test):
         for line in lines:
             rr.check(re.fullmatch(pattern, line),
                      f'this is no progress: {line!r}')
-        # how long a run takes depends on the host: it prints between one
-        # line and some hundreds
+        # The time that a run takes, and so the number of lines, depends on
+        # the host.
         least = 2 if run is recorded and run.seconds >= 3 else 1
         rr.check(least <= len(lines) <= run.seconds + 2 and end in lines[-1],
                  f'in {run.seconds:.1f} s {run.mode} printed {lines}')
@@ -272,32 +277,32 @@ def progress(test):
 # --- traces -----------------------------------------------------------------
 
 def traced(test, machine, mode, *events):
-    """Record or replay; return the trace's lines, by event."""
+    """Record or replay; return the lines of the trace, by trace event."""
     path = test.path(mode + '.trace')
     options = [word for event in events for word in ('-trace', event)]
     run = test.run(machine, mode, extra=(*options, '-D', path)).finish()
     faults.check_firmware(run)
     lines = {event: [] for event in events}
     for line in rr.read(path).decode().splitlines():
-        # a process id and a time can stand in front
+        # a process id and a time may precede the name
         name = re.search(r'(?:^|[: ])(replay_net_\w+|filter_replay_\w+) ',
                          line)
-        rr.check(name and name.group(1) in lines, f'a strange line: {line!r}')
+        rr.check(name and name.group(1) in lines, f'an odd line: {line!r}')
         lines[name.group(1)].append(line[name.start(1):])
     return lines
 
 
 def trace_line(event, len_bytes):
-    """What the trace events of the packet of @event have behind their
-    names.
+    """The arguments that the trace events of a packet print; @event is the
+    packet's event in the recording.
     """
     return f'n{event.numbers[0]} icount {event.icount} len_bytes {len_bytes}'
 
 
 @rr.scenario('trace/record-and-replay/the-same')
 def same_trace(test):
-    """The traces of recorder and replay tell the same packets at the same
-    instructions, and so does the recording.
+    """Recorder and replay are traced.  Both traces have the packets of the
+    recording, at the same instructions.
     """
     machine = faults.Firmware(test.place)
     record = traced(test, machine, 'record', 'replay_net_save',

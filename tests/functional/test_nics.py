@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every NIC model that Linux has a driver for, alone in its machine.
+"""Each NIC model for which Linux has a driver, alone in its machine.
 
     guest                          QEMU                         this test
     +--------------------+         +-----------------------+    +-----------+
@@ -13,7 +13,6 @@ import rr
 
 FILE = rr.Payload(2_000_000)
 
-# The model, further options of the device, and the -icount shift.
 NICS = {
     'virtio-net': rr.Nic('virtio-net-pci'),
     'virtio-net-timer': rr.Nic('virtio-net-pci', device_options='tx=timer'),
@@ -29,11 +28,11 @@ NICS = {
 
 
 def replays_identically(test, nic, shift):
-    """The guest gets an address by DHCP, downloads a file, pings its gateway.
+    """The guest gets an address by DHCP, downloads a file, and pings its
+    gateway.
 
-    Then the server stops, and the replay of the recording writes the same
-    console, checksums, clocks and random numbers included, though nobody
-    answers any more.
+    The server stops before the replay.  The guest writes the same console all
+    the same, with the same checksums, clocks and random numbers.
     """
     server = test.server(FILE)
     machine = rr.Machine(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The life of a recording: its ends, its recorder's death, a full disk.
+"""The life of a recording: how it ends, a killed recorder, a full disk.
 
     guest                  QEMU                               this test
     +--------------+       +---------------------------+      +-------------+
@@ -32,7 +32,7 @@ def downloading(server, payload=FILE):
 
 
 def starting(*steps):
-    """A machine whose guest starts, does @steps and powers off."""
+    """A machine whose guest starts, takes @steps and powers off."""
     return rr.Machine(nics=(rr.Nic('e1000'),), steps=steps)
 
 
@@ -49,14 +49,16 @@ def size_of(run):
 
 
 def check_says(run, *words):
-    """Check that each of @words is in what QEMU said."""
+    """Check that QEMU has printed each of @words."""
     for word in words:
         rr.check(word in run.stderr(),
                  f'{run} does not say "{word}" but {run.stderr()!r}')
 
 
 def check_ends_at_cut(recorded, replayed):
-    """Check a replay that ran out of recording: what it wrote and said."""
+    """Check the console and the messages of a replay whose recording is
+    cut.
+    """
     rr.check_prefix(recorded, replayed)
     check_says(replayed, replayed.recording, messages.RECORDING_IS_CUT,
                'icount', 'packet')
@@ -65,10 +67,11 @@ def check_ends_at_cut(recorded, replayed):
 # --- killed -----------------------------------------------------------------
 
 def kill_at(running, moment):
-    """Kill a recorder once moment() holds.
+    """Kill a recorder once moment() is true and two more chunks have been
+    written after that.
 
-    Return how much of its console must be in the recording: what had been
-    written when two more chunks were still to come.
+    Returns how many bytes of its console a replay must show: as many as the
+    guest had written when moment() was true.
     """
     rr.wait_for(moment, 'moment to kill the recorder')
     safe = len(running.console())
@@ -82,7 +85,9 @@ def kill_at(running, moment):
 
 
 def killed_recording(test, moment):
-    """Return a recorder that was killed, and what its recording must hold."""
+    """Kill a recorder at @moment.  Returns the machine, the recorder's Run,
+    and how many bytes of its console a replay must show.
+    """
     server = test.server(FILE, pace_s=0.01)
     machine = downloading(server)
     running = test.run(machine, 'record')
@@ -92,10 +97,10 @@ def killed_recording(test, moment):
 
 
 def killed(test, measured, threshold):
-    """The recorder is killed with SIGKILL at a random moment.
+    """SIGKILL ends the recorder at a random moment.
 
-    The replay shows the guest as far as it was written, then says that the
-    recording is cut, and where, and exits with status 1.
+    The replay shows the guest as far as its recording was written.  Then QEMU
+    reports that the recording is cut, and where, and exits with status 1.
     """
     machine, recorded, safe = killed_recording(
         test, lambda run: measured(run) >= threshold)
@@ -125,10 +130,12 @@ register_kills()
 
 @rr.scenario('killed/at-once/says-what-there-is')
 def killed_at_once(test):
-    """The recorder is killed when the guest has just written its first byte.
+    """SIGKILL ends the recorder when the guest has just written its first
+    byte.
 
-    There may be next to nothing in the recording, not even an event; the
-    replay shows what there is, or nothing, and says that it is cut.
+    The recording may be nearly empty, and have no event.  The replay shows the
+    guest as far as it was recorded, and QEMU reports that the recording is
+    cut.
     """
     machine = starting()
     recorded = test.run(machine, 'record')
@@ -143,9 +150,10 @@ def killed_at_once(test):
 
 @rr.scenario('killed/before-the-guest-starts/says-what-there-is')
 def killed_before_start(test):
-    """The recorder is killed while its machine still waits to be started.
+    """SIGKILL ends the recorder before its machine is started.
 
-    It has no event; the replay says what there is instead of a recording.
+    The recording has no event.  QEMU reports this and does not start the
+    guest.
     """
     machine = starting()
     recorded = test.run(machine, 'record', extra=('-S',))
@@ -160,8 +168,8 @@ def killed_before_start(test):
 
 @rr.scenario('killed/rrerror-stop/pauses-at-the-cut')
 def pauses_at_the_cut(test):
-    """The replay of a killed recorder's recording, with rrerror=stop, pauses
-    the machine at the cut and leaves the monitor alive.
+    """The recording of a killed recorder is replayed with rrerror=stop.  The
+    machine pauses at the cut, and the monitor still answers.
     """
     machine, recorded, _ = killed_recording(
         test, lambda run: size_of(run) > 800_000)
@@ -178,9 +186,10 @@ def pauses_at_the_cut(test):
 
 @rr.scenario('damaged/byte-flipped/says-where')
 def byte_flipped(test):
-    """A byte in the middle of a recording is not what it was.
+    """A byte in the middle of a recording has changed.
 
-    The replay runs to the chunk it is in, names it and exits with status 1.
+    The replay runs until the chunk with this byte.  Then QEMU names the chunk
+    and exits with status 1.
     """
     server = test.server(FILE)
     machine = downloading(server)
@@ -205,11 +214,14 @@ def byte_flipped(test):
 
 @dataclasses.dataclass
 class SmallDisk:
-    """A directory that is a tmpfs, to one command and what it starts.
+    """A directory in which one command, and its children, see a small tmpfs.
 
-    The tmpfs is in a mount namespace of the command's own, which needs no
-    root.  When the command is over, the file 'recording' out of it lies in
-    the directory.
+    The tmpfs is in a mount namespace that only the command has, and for which
+    it needs not be root.  When the command has ended, keep() moves the file
+    'recording' of the tmpfs into the directory.
+
+    @size_bytes: the size of the tmpfs
+    @free_bytes: the part of it that is free before make_room()
     """
     place: str
     size_bytes: int
@@ -253,10 +265,11 @@ def wait_write_error(running, text):
 
 @rr.scenario('disk-full/room-and-cont/replays-identically')
 def room_and_cont(test):
-    """The disk gets full in the middle of the download: the machine stops.
+    """The disk is full in the middle of the download.  The machine stops, and
+    QEMU sends an event.
 
-    The monitor says so.  There is room again, and the machine is continued:
-    nothing is missing in the recording.
+    When there is room again, the test continues the machine.  The recording is
+    complete.
     """
     server = test.server(FILE)
     machine = downloading(server)
@@ -265,7 +278,8 @@ def room_and_cont(test):
                        wrapper=disk.wrapper())
 
     wait_write_error(running, 'No space left on device')
-    rr.check(b'] got: ' not in running.console(), 'it did not stop in time')
+    rr.check(b'] got: ' not in running.console(),
+             'the guest has finished its download')
     disk.make_room(running)
     running.qmp.command('cont')
     recorded = running.finish()
@@ -279,8 +293,9 @@ def room_and_cont(test):
 
 @rr.scenario('disk-full/cont-without-room/stops-again')
 def cont_without_room(test):
-    """Continued while the disk is still full, the machine stops again; once
-    there is room it goes on, and nothing is missing.
+    """The test continues the machine while the disk is still full, and it
+    stops again.  When there is room, the test continues it once more.  The
+    recording is complete.
     """
     server = test.server(FILE)
     machine = downloading(server)
@@ -303,8 +318,8 @@ def cont_without_room(test):
 
 @rr.scenario('disk-full/quit/replays-to-the-cut')
 def quit_on_full_disk(test):
-    """The disk is full and the recorder is told to quit: its exit status is
-    1, and what was written replays.
+    """The disk is full, and the test ends the recorder with 'quit'.  QEMU
+    exits with status 1, and the recording replays as far as it was written.
     """
     server = test.server(FILE)
     machine = downloading(server)
@@ -327,8 +342,8 @@ def quit_on_full_disk(test):
 
 @rr.scenario('file-limit/raised-and-cont/replays-identically')
 def file_limit(test):
-    """The recording reaches the largest size that the recorder may write:
-    no signal kills it, the machine stops.  With the limit raised it goes on.
+    """The recording reaches RLIMIT_FSIZE.  No signal kills the recorder: the
+    machine stops.  The test raises the limit and continues the machine.
     """
     server = test.server(FILE)
     machine = downloading(server)
@@ -346,13 +361,13 @@ def file_limit(test):
     test.compare(recorded, replayed, server)
 
 
-# --- an end at any time -----------------------------------------------------
+# --- ended while the guest runs ---------------------------------------------
 
 def ends_cleanly(test, end):
-    """The recorder is ended, by end(), in the middle of what the guest does.
+    """The test ends the recorder, in the way of @end, while the guest runs.
 
-    The recording is complete: the replay writes the same console to the last
-    byte, and ends where the recording does, with status 0.
+    The recording is complete: the replay writes the same console, ends at the
+    same place, and QEMU exits with status 0.
     """
     server = test.server(FILE)
     machine = dataclasses.replace(
@@ -378,11 +393,11 @@ rr.register('ended/by-sigterm/replays-to-its-end', ends_cleanly,
             lambda run: run.process.terminate())
 
 
-# --- onto an existing recording ---------------------------------------------
+# --- an existing recording --------------------------------------------------
 
 @rr.scenario('existing/complete/refused')
 def existing_complete(test):
-    """rr=record with the name of a complete recording is refused."""
+    """rr=record names a complete recording.  QEMU refuses to overwrite it."""
     machine = starting()
     recorded = test.record(machine)
     before = digest(recorded.recording)
@@ -392,13 +407,13 @@ def existing_complete(test):
     check_says(refused, recorded.recording, 'complete',
                f'{size_of(recorded)} bytes', 'rroverwrite=on')
     rr.check(digest(recorded.recording) == before,
-             'the recording is not what it was')
+             'the recording has changed')
 
 
 @rr.scenario('existing/cut/refused')
 def existing_cut(test):
-    """rr=record with the name of a killed recorder's recording is refused,
-    too: it may be the one that shows why.
+    """rr=record names the recording of a killed recorder.  QEMU refuses to
+    overwrite it, as the recording may show why the recorder was killed.
     """
     machine = starting('sleep,1000000')
     running = test.run(machine, 'record')
@@ -410,12 +425,12 @@ def existing_cut(test):
     check_says(refused, running.recording, 'cut', f'{size_of(running)} bytes',
                'rroverwrite=on')
     rr.check(digest(running.recording) == before,
-             'the recording is not what it was')
+             'the recording has changed')
 
 
 @rr.scenario('existing/overwrite/replaced')
 def existing_overwrite(test):
-    """rroverwrite=on records over what is there, even if that is longer."""
+    """rroverwrite=on replaces an existing recording, even a longer one."""
     server = test.server(FILE)
     longer = downloading(server)
     machine = starting()
@@ -432,7 +447,7 @@ def existing_overwrite(test):
 
 @rr.scenario('compression/none/replays-identically')
 def compression_none(test):
-    """With rrcompress=none packets lie in the recording as they are."""
+    """rrcompress=none stores packets in the recording without compression."""
     text = rr.Payload(1_000_000, text=True)
     server = test.server(text)
     machine = downloading(server, text)
@@ -440,10 +455,10 @@ def compression_none(test):
     recorded = test.record(machine, icount='rrcompress=none')
     rr.check_downloads(recorded, text)
     recording = rr.read(recorded.recording)
-    # a sample may lie in two packets, but not all of them
+    # one sample may be split between two packets, but not all samples
     rr.check(any(text.content()[start:start + 64] in recording
                  for start in range(0, text.size_bytes, 100_000)),
-             'the file is not in the recording as it was sent')
+             'the recording does not have the file uncompressed')
     server.stop()
     replayed = test.replay(machine)
 
@@ -452,7 +467,9 @@ def compression_none(test):
 
 @rr.scenario('compression/zlib/replays-identically')
 def compression_zlib(test):
-    """By default a recording of text is smaller than the text."""
+    """By default QEMU compresses: a recording of text is less than half as
+    large as the text.
+    """
     text = rr.Payload(2_000_000, text=True)
     server = test.server(text)
     machine = downloading(server, text)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Snapshots of the machine that are made when its recording begins.
+"""Snapshots of the machine that QEMU makes when its recording begins.
 
-    guest - filter-replay - slirp        recording   <- the place in it, UUID
+    guest - filter-replay - slirp        recording   <- its UUID, and a place
       |                                                      |
-      +---- a qcow2 image that is no disk of the guest  ---> snapshots in it
+      +---- a qcow2 image that is no disk of the guest  ---> its snapshots
 
-A replay can begin at a snapshot, if that belongs to its recording.
+A replay can begin at a snapshot that belongs to its recording.
 """
 
 import os
@@ -20,7 +20,7 @@ MACHINE = rr.Machine(nics=(rr.Nic('virtio-net-pci'),),
 
 
 def image(test):
-    """Make the image that snapshots are kept in; return QEMU's arguments."""
+    """Make the image for the snapshots; return QEMU's arguments for it."""
     path = test.path('snapshots.qcow2')
     subprocess.run([os.path.join(os.path.dirname(rr.QEMU), 'qemu-img'),
                     'create', '-q', '-f', 'qcow2', path, '1M'], check=True)
@@ -29,7 +29,9 @@ def image(test):
 
 @rr.scenario('snapshot/at-start/replays-identically')
 def at_start(test):
-    """rrsnapshot= makes a snapshot before the guest runs, and replays it."""
+    """rrsnapshot= makes a snapshot before the recorded guest runs.  The replay
+    begins at this snapshot.
+    """
     extra = image(test)
     recorded = test.record(MACHINE, extra=extra, icount='rrsnapshot=start')
     replayed = test.replay(MACHINE, extra=extra, icount='rrsnapshot=start')
@@ -38,7 +40,9 @@ def at_start(test):
 
 @rr.scenario('snapshot/of-another-recording/refused')
 def of_another_recording(test):
-    """A snapshot of one recording does not start the replay of another."""
+    """rrsnapshot= names a snapshot of another recording.  QEMU refuses to
+    replay.
+    """
     extra = image(test)
     test.record(MACHINE, name='one', recording='one', extra=extra,
                 icount='rrsnapshot=one')
@@ -64,8 +68,8 @@ def wait_stop_at(run, icount):
 
 @rr.scenario('snapshot/seek-back/replays-identically')
 def seek_back(test):
-    """A replay that has gone far goes back to the snapshot and, by way of a
-    breakpoint, forward again to its end.
+    """A replay seeks back and loads the snapshot several times, stops at
+    breakpoints on the way, and then runs to its end.
     """
     extra = image(test)
     recorded = test.record(MACHINE, extra=extra, icount='rrsnapshot=start')
@@ -89,15 +93,16 @@ def seek_back(test):
     run.qmp.command('cont')
     run.finish()
 
-    rr.check(before > 1000, f'it had written {before} bytes only')
+    rr.check(before > 1000, f'the guest had written only {before} bytes')
     rr.check(run.console().endswith(recorded.console()),
-             'the last time it has written something else')
+             'the last pass of the guest has written something else')
     rr.check(not run.stderr(), f'it says {run.stderr()!r}')
 
 
 @rr.scenario('snapshot/load-while-recording/refused')
 def load_while_recording(test):
-    """A recorder does not go back in time, and loses nothing by the attempt.
+    """The user loads a snapshot in a recorder.  QEMU refuses, and the
+    recording is complete.
     """
     extra = image(test)
     run = test.run(MACHINE, 'record', extra=extra, icount='rrsnapshot=start')
@@ -114,8 +119,8 @@ def load_while_recording(test):
 
 @rr.scenario('snapshot/load-of-another-recording/ends-the-replay')
 def load_of_another(test):
-    """A snapshot of another recording that is loaded while a replay runs is
-    refused; what is left of the machine cannot go on.
+    """The user loads a snapshot of another recording in a replay.  QEMU
+    refuses; the machine, which is half loaded by then, cannot be continued.
     """
     extra = image(test)
     for name in 'one', 'two':
@@ -129,7 +134,7 @@ def load_of_another(test):
     rr.check(messages.SNAPSHOT_OF_ANOTHER in answer,
              f'the answer is {answer!r}')
     rr.check(run.qmp.command('query-replay')['uuid'] == uuid,
-             'it is another replay now')
+             'the replay has another recording now')
     answer = human(run, 'cont')
     rr.check(messages.CANNOT_CONTINUE in answer, f'the answer is {answer!r}')
     run.qmp.command('quit')

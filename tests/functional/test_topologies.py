@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""More than one NIC, traffic that the outside begins, and no recording.
+"""Several NICs, connections from the outside, and no recording.
 
     guest                       QEMU                           this test
     +-------------------+       +-------------------------+    +------------+
@@ -22,7 +22,7 @@ SECOND = rr.Payload(1_000_000, seed=2)
 
 
 def two_nics(server, models=('e1000', 'rtl8139')):
-    """A machine with two NICs, each downloading while the other does."""
+    """A machine with two NICs that download at the same time."""
     return rr.Machine(
         nics=(rr.Nic(models[0], 'n0'),
               rr.Nic(models[1], 'n1', netdev_options='net=10.0.3.0/24')),
@@ -34,7 +34,7 @@ def two_nics(server, models=('e1000', 'rtl8139')):
 
 @rr.scenario('two-nics/download-at-once/replays-identically')
 def two_nics_at_once(test):
-    """Two NICs of different models each download a file, at the same time."""
+    """Two NICs of different models download a file each, at the same time."""
     server = test.server(FIRST, SECOND)
     machine = two_nics(server)
 
@@ -51,9 +51,9 @@ def two_nics_at_once(test):
 
 @rr.scenario('two-nics/filters-in-another-order/replays-identically')
 def filters_in_another_order(test):
-    """The replay creates its two filters the other way round.
+    """The replay creates its two filters in the opposite order.
 
-    An adapter is known by its netdev: neither gets the other's packets.
+    Its netdev identifies an adapter: neither gets the packets of the other.
     """
     server = test.server(FIRST, SECOND)
     machine = two_nics(server)
@@ -69,7 +69,7 @@ def filters_in_another_order(test):
 
 @rr.scenario('two-nics/virtio-beside-e1000e/replays-identically')
 def virtio_beside_e1000e(test):
-    """A virtio NIC and a PCI Express one each download, at the same time."""
+    """A virtio NIC and a PCI Express NIC download at the same time."""
     server = test.server(FIRST, SECOND)
     machine = two_nics(server, ('virtio-net-pci', 'e1000e'))
 
@@ -91,7 +91,8 @@ def serving(model, port):
 def inbound(test, model):
     """The guest serves HTTP; the test downloads from it and uploads to it.
 
-    Each side checks what it got from the other.  The replay needs no client.
+    Each side has received the bytes that the other has sent.  The replay needs
+    no client.
     """
     machine = serving(model, rr.free_port())
     port = int(machine.nics[0].netdev_options.split(':')[2].split('-')[0])
@@ -120,7 +121,7 @@ rr.register('inbound/virtio-net/replays-identically', inbound,
 
 
 def frames(path):
-    """The frames of a capture file as filter-dump writes it."""
+    """The frames in a capture file of filter-dump."""
     content = rr.read(path)
     rr.check(len(content) >= 24, f'{path} is no capture')
     found, offset = [], 24
@@ -133,8 +134,8 @@ def frames(path):
 
 @rr.scenario('muted/guest-sends/nothing-leaves')
 def nothing_leaves(test):
-    """A capture between filter and slirp sees the guest's frames only when
-    it is recorded; in the replay not one gets past the filter.
+    """A capture between the filter and slirp has frames of the recorded
+    guest, but none of the replayed one: the filter lets none out.
     """
     machine = rr.Machine(
         nics=(rr.Nic('e1000', device_options='mac=52:54:00:00:00:01'),),
@@ -149,15 +150,15 @@ def nothing_leaves(test):
         sent[mode] = sum(frame[6:12] == bytes.fromhex('525400000001')
                          for frame in frames(capture))
 
-    rr.check(sent['record'] > 5, 'the capture is not where it should be')
+    rr.check(sent['record'] > 5, 'the capture has too few frames of the guest')
     rr.check(sent['replay'] == 0,
              f'the replay let {sent["replay"]} frames of the guest out')
 
 
 @rr.scenario('no-recording/download/passes')
 def passes_through(test):
-    """Without rr= a filter-replay is a piece of wire: the guest gets an
-    address and a file.
+    """QEMU runs without rr=.  A filter-replay lets all packets pass: the guest
+    gets an address and a file.
     """
     server = test.server(FIRST)
     machine = rr.Machine(
