@@ -306,7 +306,7 @@ def idle(test, nic):
 
 
 def cost(test, nic):
-    """Run the same downloads with and without a recording, by turns."""
+    """Run the same downloads without and with a recording, alternately."""
     cpu_s, download_s = {None: 0, 'record': 0}, {None: [], 'record': []}
     for mode in (None, 'record') * COST_ROUNDS:
         _, run, seconds = record_downloads(test, nic, BIG_DOWNLOADS, mode)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Several NICs, connections from the outside, and no recording.
 
-    guest                       QEMU                           this test
-    +-------------------+       +-------------------------+    +------------+
+    guest                        QEMU                          this test
+    +-------------------+        +------------------------+    +------------+
     | wget, httpd on 80 |- eth0 -| filter f-n0 - slirp n0 |----| HTTP       |
-    |                   |       | 10.0.2.2                |    | server and |
+    |                   |        | 10.0.2.2               |    | server and |
     | wget              |- eth1 -| filter f-n1 - slirp n1 |----| client on  |
-    +-------------------+       | 10.0.3.2                |    | 127.0.0.1  |
-                                +-------------------------+    +------------+
+    +-------------------+        | 10.0.3.2               |    | 127.0.0.1  |
+                                 +------------------------+    +------------+
 """
 
 import dataclasses
