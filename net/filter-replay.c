@@ -39,6 +39,7 @@
 #include "qom/object_interfaces.h"
 #include "sysemu/cpu-timers.h"
 #include "sysemu/replay.h"
+#include "sysemu/replay-net.h"
 #include "sysemu/sysemu.h"
 #include "trace.h"
 
@@ -57,6 +58,7 @@ struct FilterReplayState {
 
     /* From setup to cleanup; NULL without record or replay.  BQL. */
     ReplayAdapter *adapter;
+    ReplayAdapterCounters counters;     /* shared with @adapter; BQL */
 
     /*
      * Record: lengths of the packets that wait for the netdev, in the order
@@ -67,7 +69,7 @@ struct FilterReplayState {
 
     /* Set before setup. */
     FilterReplayVerify verify;
-    bool automatic;         /* made by replay_net_attach() */
+    bool automatic;         /* made by filter_replay_attach() */
 };
 
 /* --- What the guest sends, to the netdev --------------------------------- */
@@ -101,7 +103,7 @@ static void filter_replay_unsent_done(NetClientState *sender, ssize_t ret)
     FilterReplayState *s = filter_replay_of(sender->peer);
 
     s->unsent_bytes -= GPOINTER_TO_SIZE(g_queue_pop_head(&s->unsent));
-    replay_net_counters(s->adapter)->unsent--;
+    s->counters.unsent--;
 }
 
 /* Give a packet of the guest to the filters behind this one, and the netdev. */
@@ -110,7 +112,6 @@ static void filter_replay_forward(const OutgoingPacket *p)
     FilterReplayState *s = p->filter;
     NetFilterState *nf = NETFILTER(s);
     NetClientState *sender = nf->netdev->peer;
-    ReplayNetCounters *counters = replay_net_counters(s->adapter);
     struct iovec iov = {
         .iov_base = (void *)p->data, .iov_len = p->len_bytes,
     };
@@ -118,9 +119,9 @@ static void filter_replay_forward(const OutgoingPacket *p)
     if (!sender) {
         return;
     }
-    if (counters->unsent >= REPLAY_NET_QUEUE_MAX_PACKETS
+    if (s->counters.unsent >= REPLAY_NET_QUEUE_MAX_PACKETS
         || s->unsent_bytes + p->len_bytes > REPLAY_NET_QUEUE_MAX_BYTES) {
-        counters->unsent_dropped++;
+        s->counters.unsent_dropped++;
         trace_filter_replay_drop_unsent(nf->netdev_id, icount_get_raw(),
                                         p->len_bytes);
         warn_report_once("netdev '%s' does not take what the guest sends, and "
@@ -139,7 +140,7 @@ static void filter_replay_forward(const OutgoingPacket *p)
                                  filter_replay_unsent_done)) {
         g_queue_push_tail(&s->unsent, GSIZE_TO_POINTER(p->len_bytes));
         s->unsent_bytes += p->len_bytes;
-        counters->unsent++;
+        s->counters.unsent++;
     }
 }
 
@@ -264,7 +265,7 @@ static ssize_t filter_replay_take(FilterReplayState *s, unsigned flags,
     if (replay_mode == REPLAY_MODE_RECORD) {
         replay_net_arrived(s->adapter, flags, iov, iovcnt, len_bytes);
     } else {
-        replay_net_counters(s->adapter)->muted++;
+        s->counters.muted++;
         trace_filter_replay_mute(NETFILTER(s)->netdev_id, icount_get_raw(),
                                  len_bytes);
     }
@@ -313,7 +314,7 @@ static bool filter_replay_check_other(NetFilterState *nf, Error **errp)
     FilterReplayState *other = filter_replay_of(nf->netdev);
     g_autofree char *id = NULL;
 
-    if (!other || (other->automatic && replay_net_fixed())) {
+    if (!other || (other->automatic && replay_net_is_fixed())) {
         /* If it is too late for any, the user reads that. */
         return true;
     }
@@ -355,7 +356,7 @@ static void filter_replay_setup(NetFilterState *nf, Error **errp)
     FilterReplayState *s = FILTER_REPLAY(nf);
 
     if (filter_replay_check(nf, errp) && replay_mode != REPLAY_MODE_NONE) {
-        s->adapter = replay_net_register(nf, s->verify, errp);
+        s->adapter = replay_net_register(nf, s->verify, &s->counters, errp);
         if (replay_mode == REPLAY_MODE_RECORD) {
             outgoing_start();
         }
@@ -436,7 +437,7 @@ static bool filter_replay_check_bypass(NetClientState *nc, int queues,
     return false;
 }
 
-bool replay_net_attach(NetClientState **ncs, int queues, Error **errp)
+bool filter_replay_attach(NetClientState **ncs, int queues, Error **errp)
 {
     NetClientState *nc = ncs[0];
     g_autofree char *name = NULL;
@@ -472,21 +473,6 @@ bool replay_net_attach(NetClientState **ncs, int queues, Error **errp)
 
 /* --- Properties -------------------------------------------------------- */
 
-/* A counter of the adapter; @opaque is its offset in ReplayNetCounters. */
-static void filter_replay_get_counter(Object *obj, Visitor *v,
-                                      const char *name, void *opaque,
-                                      Error **errp)
-{
-    FilterReplayState *s = FILTER_REPLAY(obj);
-    uint64_t value = 0;
-
-    if (s->adapter) {
-        value = *(uint64_t *)((char *)replay_net_counters(s->adapter)
-                              + GPOINTER_TO_SIZE(opaque));
-    }
-    visit_type_uint64(v, name, &value, errp);
-}
-
 static bool filter_replay_get_automatic(Object *obj, Error **errp)
 {
     return FILTER_REPLAY(obj)->automatic;
@@ -509,37 +495,7 @@ static void filter_replay_set_verify(Object *obj, int value, Error **errp)
 
 static void filter_replay_class_init(ObjectClass *oc, void *data)
 {
-    static const struct {
-        const char *name;
-        size_t offset;
-        const char *description;
-    } counters[] = {
-#define COUNTER(name, field, description) \
-        { name, offsetof(ReplayNetCounters, field), description }
-        COUNTER("received-packets", received_packets,
-                "packets from outside that were handed to the guest"),
-        COUNTER("received-bytes", received_bytes, "bytes of these packets"),
-        COUNTER("sent-packets", sent_packets, "packets that the guest sent"),
-        COUNTER("sent-bytes", sent_bytes, "bytes of these packets"),
-        COUNTER("verified", verified,
-                "replay: packets sent that are those of the recording"),
-        COUNTER("mismatched", mismatched,
-                "replay: packets sent that are not those of the recording"),
-        COUNTER("unverified", unverified,
-                "packets sent at a moment that has no instruction count"),
-        COUNTER("dropped", dropped,
-                "packets from outside dropped before they were recorded"),
-        COUNTER("muted", muted,
-                "packets from outside that a replay ignored"),
-        COUNTER("pending", pending, "packets from outside in the queue"),
-        COUNTER("unsent", unsent,
-                "packets of the guest that wait for the netdev"),
-        COUNTER("unsent-dropped", unsent_dropped,
-                "packets of the guest that the netdev did not take in time"),
-#undef COUNTER
-    };
     NetFilterClass *filter = NETFILTER_CLASS(oc);
-    size_t i;
 
     filter->setup = filter_replay_setup;
     filter->cleanup = filter_replay_cleanup;
@@ -558,13 +514,36 @@ static void filter_replay_class_init(ObjectClass *oc, void *data)
                                    filter_replay_get_automatic, NULL);
     object_class_property_set_description(oc, "automatic",
         "whether it is there because a NIC was put on a netdev without one");
+}
 
+/* A property for each counter; QAPI's ReplayAdapterCounters explains them. */
+static void filter_replay_add_counters(Object *obj)
+{
+    ReplayAdapterCounters *c = &FILTER_REPLAY(obj)->counters;
+    const struct {
+        const char *name;
+        const uint64_t *counter;
+    } counters[] = {
+        { "received-packets", &c->received_packets },
+        { "received-bytes", &c->received_bytes },
+        { "sent-packets", &c->sent_packets },
+        { "sent-bytes", &c->sent_bytes },
+        { "verified", &c->verified },
+        { "mismatched", &c->mismatched },
+        { "unverified", &c->unverified },
+        { "dropped", &c->dropped },
+        { "muted", &c->muted },
+        { "pending", &c->pending },
+        { "unsent", &c->unsent },
+        { "unsent-dropped", &c->unsent_dropped },
+    };
+    size_t i;
+
+    QEMU_BUILD_BUG_ON(sizeof(*c) != ARRAY_SIZE(counters) * sizeof(uint64_t));
     for (i = 0; i < ARRAY_SIZE(counters); i++) {
-        object_class_property_add(oc, counters[i].name, "uint64",
-                                  filter_replay_get_counter, NULL, NULL,
-                                  GSIZE_TO_POINTER(counters[i].offset));
-        object_class_property_set_description(oc, counters[i].name,
-                                              counters[i].description);
+        object_property_add_uint64_ptr(obj, counters[i].name,
+                                       counters[i].counter,
+                                       OBJ_PROP_FLAG_READ);
     }
 }
 
@@ -573,6 +552,7 @@ static void filter_replay_init(Object *obj)
     FilterReplayState *s = FILTER_REPLAY(obj);
 
     s->verify = FILTER_REPLAY_VERIFY_ON;
+    filter_replay_add_counters(obj);
     g_queue_init(&s->unsent);
 }
 

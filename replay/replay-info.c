@@ -140,14 +140,14 @@ void hmp_info_replay(Monitor *mon, const QDict *qdict)
         const ReplayAdapterInfo *a = item->value;
 
         monitor_printf(mon, "adapter '%s': %s\n", a->netdev, a->description);
-        monitor_printf(mon, "  received %" PRId64 " packets, %" PRId64
-                       " bytes; sent %" PRId64 " packets, %" PRId64 " bytes\n",
+        monitor_printf(mon, "  received %" PRIu64 " packets, %" PRIu64
+                       " bytes; sent %" PRIu64 " packets, %" PRIu64 " bytes\n",
                        a->received_packets, a->received_bytes,
                        a->sent_packets, a->sent_bytes);
-        monitor_printf(mon, "  verified %" PRId64 ", mismatched %" PRId64
-                       ", unverified %" PRId64 ", pending %" PRId64
-                       ", dropped %" PRId64 ", muted %" PRId64 ", unsent %"
-                       PRId64 ", of these dropped %" PRId64 "\n",
+        monitor_printf(mon, "  verified %" PRIu64 ", mismatched %" PRIu64
+                       ", unverified %" PRIu64 ", pending %" PRIu64
+                       ", dropped %" PRIu64 ", muted %" PRIu64 ", unsent %"
+                       PRIu64 ", of these dropped %" PRIu64 "\n",
                        a->verified, a->mismatched, a->unverified, a->pending,
                        a->dropped, a->muted, a->unsent, a->unsent_dropped);
     }

@@ -59,7 +59,7 @@ static void replay_link_open(NetClientState **ncs, int count)
     }
 }
 
-bool replay_net_set_link(const char *name, bool up, Error **errp)
+bool replay_link_set(const char *name, bool up, Error **errp)
 {
     NetClientState *ncs[MAX_QUEUE_NUM];
     int count;

@@ -24,14 +24,12 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/util.h"
-#include "net/filter.h"
-#include "net/net.h"
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/main-loop.h"
 #include "sysemu/cpu-timers.h"
 #include "sysemu/cpus.h"
-#include "sysemu/replay.h"
+#include "sysemu/replay-net.h"
 #include "trace.h"
 #include "replay-kinds.h"
 #include "replay-mutex.h"
@@ -48,14 +46,14 @@ QEMU_BUILD_BUG_ON(REPLAY_NET_PACKET_MAX_BYTES > REPLAY_LOG_DATA_MAX_BYTES);
  * A netdev that can wait does so when this much waits for its NIC, and goes on
  * when half of it does.
  */
-#define HOLD_PACKETS    256
-#define HOLD_BYTES      (1024 * 1024)
+#define BLOCK_PACKETS    256
+#define BLOCK_BYTES      (1024 * 1024)
 
 /*
  * A NIC that gets ready wakes the main loop, but not if that was a reset, or
  * its link: look so often.
  */
-#define LOOK_NS         (10 * SCALE_MS)
+#define POLL_NS         (10 * SCALE_MS)
 
 struct ReplayAdapter {
     char *netdev_id;                    /* of replay_net_name() */
@@ -67,12 +65,13 @@ struct ReplayAdapter {
     /* BQL */
     NetFilterState *nf;             /* borrowed; NULL once it is gone */
 
-    /* Record: wait for the NIC, counters.pending of them, owned.  BQL */
+    /* Record: wait for the NIC, counters->pending of them, owned.  BQL */
     QTAILQ_HEAD(, ReplayEvent) waiting;
     size_t waiting_bytes;
-    NetPacketSent *held_cb;         /* lets the netdev go on; NULL if it does */
+    NetPacketSent *blocked_cb;      /* lets the netdev go on; NULL if it does */
 
-    ReplayNetCounters counters;
+    /* Of the filter, borrowed; NULL once it is gone. */
+    ReplayAdapterCounters *counters;
 };
 
 typedef struct ReplayNetPacket {
@@ -88,7 +87,7 @@ static struct {
     GPtrArray *adapters;            /* of ReplayAdapter, owned */
     GPtrArray *by_id_in_log;        /* once fixed: of adapters, borrowed */
     unsigned waiting;               /* packets, of all adapters */
-    unsigned held;                  /* adapters whose netdev waits */
+    unsigned blocked;               /* adapters whose netdev waits */
 } net;
 
 /* --- Adapters ---------------------------------------------------------- */
@@ -124,18 +123,20 @@ char *replay_net_name(const char *netdev_id)
            : g_strdup(netdev_id);
 }
 
-bool replay_net_fixed(void)
+bool replay_net_is_fixed(void)
 {
     return net.by_id_in_log;
 }
 
 ReplayAdapter *replay_net_register(NetFilterState *nfs,
-                                   FilterReplayVerify verify, Error **errp)
+                                   FilterReplayVerify verify,
+                                   ReplayAdapterCounters *counters,
+                                   Error **errp)
 {
     g_autofree char *name = replay_net_name(nfs->netdev_id);
     ReplayAdapter *s;
 
-    if (replay_net_fixed()) {
+    if (replay_net_is_fixed()) {
         error_setg(errp, "the virtual machine has already run, and what its "
                    "adapter on netdev '%s' received until now is not in the "
                    "recording", nfs->netdev_id);
@@ -156,6 +157,7 @@ ReplayAdapter *replay_net_register(NetFilterState *nfs,
     s = replay_net_new_adapter(name);
     s->nf = nfs;
     s->verify = verify;
+    s->counters = counters;
     return s;
 }
 
@@ -167,7 +169,7 @@ static ReplayNetPacket *replay_net_next(ReplayAdapter *s)
 
     QTAILQ_REMOVE(&s->waiting, ev, node);
     s->waiting_bytes -= p->len_bytes;
-    s->counters.pending--;
+    s->counters->pending--;
     net.waiting--;
     return p;
 }
@@ -180,20 +182,16 @@ void replay_net_unregister(ReplayAdapter *s)
     while (!QTAILQ_EMPTY(&s->waiting)) {
         g_free(replay_net_next(s));
     }
-    if (s->held_cb) {
-        s->held_cb = NULL;
-        net.held--;
+    if (s->blocked_cb) {
+        s->blocked_cb = NULL;
+        net.blocked--;
     }
     s->nf = NULL;
+    s->counters = NULL;
     if (!net.by_id_in_log) {
         /* The recording does not know it. */
         g_ptr_array_remove(net.adapters, s);
     }
-}
-
-ReplayNetCounters *replay_net_counters(ReplayAdapter *s)
-{
-    return &s->counters;
 }
 
 /* The address of a NIC, owned. */
@@ -351,7 +349,7 @@ static ReplayAdapter *replay_net_by_number(uint64_t number)
 static void replay_net_drop(ReplayAdapter *s, size_t len_bytes,
                             const char *why)
 {
-    s->counters.dropped++;
+    s->counters->dropped++;
     trace_replay_net_drop(s->netdev_id, icount_get_raw(), len_bytes, why);
     warn_report_once("netdev '%s': %s: packets from outside are dropped, "
                      "and are not part of the recording",
@@ -364,8 +362,8 @@ static void replay_net_deliver(ReplayNetPacket *p)
     ReplayAdapter *s = p->adapter;
     struct iovec iov = { .iov_base = p->data, .iov_len = p->len_bytes };
 
-    s->counters.received_packets++;
-    s->counters.received_bytes += p->len_bytes;
+    s->counters->received_packets++;
+    s->counters->received_bytes += p->len_bytes;
     trace_replay_net_inject(s->netdev_id, replay_now.icount, p->len_bytes);
     qemu_netfilter_pass_to_next(s->nf->netdev, p->flags, &iov, 1, s->nf);
 }
@@ -392,7 +390,7 @@ void replay_net_arrived(ReplayAdapter *s, unsigned flags,
         replay_net_drop(s, len_bytes, "a packet is empty or too long");
         return;
     }
-    if (s->counters.pending >= REPLAY_NET_QUEUE_MAX_PACKETS
+    if (s->counters->pending >= REPLAY_NET_QUEUE_MAX_PACKETS
         || s->waiting_bytes + len_bytes > REPLAY_NET_QUEUE_MAX_BYTES) {
         replay_net_drop(s, len_bytes, "the guest does not take its packets, "
                         "and the queue is full");
@@ -412,7 +410,7 @@ void replay_net_arrived(ReplayAdapter *s, unsigned flags,
     }
     QTAILQ_INSERT_TAIL(&s->waiting, &p->ev, node);
     s->waiting_bytes += len_bytes;
-    s->counters.pending++;
+    s->counters->pending++;
     net.waiting++;
 }
 
@@ -430,8 +428,8 @@ static bool replay_net_is_ready(const ReplayAdapter *s)
 
 static bool replay_net_is_crowded(const ReplayAdapter *s, unsigned divisor)
 {
-    return s->counters.pending >= HOLD_PACKETS / divisor
-           || s->waiting_bytes >= HOLD_BYTES / divisor;
+    return s->counters->pending >= BLOCK_PACKETS / divisor
+           || s->waiting_bytes >= BLOCK_BYTES / divisor;
 }
 
 /* Record: put the packets that NICs have room for, and hand them over. */
@@ -456,13 +454,13 @@ static void replay_net_put_ready(void)
                        p->data, p->len_bytes);
             replay_net_deliver(p);
         }
-        if (s->held_cb && !replay_net_is_crowded(s, 2)) {
+        if (s->blocked_cb && !replay_net_is_crowded(s, 2)) {
             qemu_notify_event();
         }
     }
 }
 
-bool replay_net_has_room(void)
+bool replay_net_nic_ready(void)
 {
     if (replay_mode == REPLAY_MODE_NONE || !qemu_in_vcpu_thread()) {
         return false;
@@ -473,7 +471,7 @@ bool replay_net_has_room(void)
     return true;
 }
 
-bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb)
+bool replay_net_blocks_sender(NetClientState *sender, NetPacketSent *sent_cb)
 {
     guint i;
 
@@ -488,8 +486,8 @@ bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb)
             if (!replay_net_is_crowded(s, 1)) {
                 return false;
             }
-            net.held += !s->held_cb;
-            s->held_cb = sent_cb;
+            net.blocked += !s->blocked_cb;
+            s->blocked_cb = sent_cb;
             return true;
         }
     }
@@ -510,11 +508,11 @@ static bool replay_net_stands_alone(const ReplayAdapter *s)
 }
 
 /* All that is looked at here only the main loop changes. */
-bool replay_net_has_round(const GPollFD *fds, int n)
+bool replay_net_only_moves_packets(const GPollFD *fds, int n)
 {
     guint i;
 
-    if (replay_mode != REPLAY_MODE_RECORD || !replay_net_fixed()
+    if (replay_mode != REPLAY_MODE_RECORD || !replay_net_is_fixed()
         || !replay_events_enabled() || !replay_machine_is_live()) {
         return false;
     }
@@ -535,7 +533,7 @@ int64_t replay_net_poll(int64_t timeout_ns)
 {
     guint i;
 
-    if (!net.waiting && !net.held) {
+    if (!net.waiting && !net.blocked) {
         return timeout_ns;
     }
     for (i = 0; i < net.adapters->len; i++) {
@@ -544,17 +542,17 @@ int64_t replay_net_poll(int64_t timeout_ns)
         if (!QTAILQ_EMPTY(&s->waiting) && replay_net_is_ready(s)) {
             replay_wake_vcpu();
         }
-        if (s->held_cb && !replay_net_is_crowded(s, 2)) {
-            NetPacketSent *sent_cb = s->held_cb;
+        if (s->blocked_cb && !replay_net_is_crowded(s, 2)) {
+            NetPacketSent *sent_cb = s->blocked_cb;
 
-            s->held_cb = NULL;
-            net.held--;
+            s->blocked_cb = NULL;
+            net.blocked--;
             /* The length of the packet; nobody has a use for it. */
             sent_cb(s->nf->netdev, 1);
         }
     }
-    return (net.waiting || net.held) && replay_machine_is_live()
-           ? qemu_soonest_timeout(timeout_ns, LOOK_NS) : timeout_ns;
+    return (net.waiting || net.blocked) && replay_machine_is_live()
+           ? qemu_soonest_timeout(timeout_ns, POLL_NS) : timeout_ns;
 }
 
 static ReplayEvent *replay_net_load(const ReplayLogEvent *logged, Error **errp)
@@ -649,7 +647,7 @@ static void replay_net_sent_differs(const ReplayAdapter *s,
     }
     replay_diverge("packet %" PRIu64 " that the guest sends through the "
                    "adapter on netdev '%s' differs: byte %zu of %zu is 0x%02x, "
-                   "recorded as 0x%02x", s->counters.sent_packets,
+                   "recorded as 0x%02x", s->counters->sent_packets,
                    s->netdev_id, i, len_bytes, sent[i], recorded[i]);
 }
 
@@ -667,14 +665,14 @@ static bool replay_net_sent_compare(ReplayAdapter *s,
 
         replay_diverge("the guest sends packet %" PRIu64 " through the adapter "
                        "on netdev '%s', recorded is one through that on '%s'",
-                       s->counters.sent_packets, s->netdev_id,
+                       s->counters->sent_packets, s->netdev_id,
                        recorded ? recorded->netdev_id : "(unknown)");
         return false;
     }
     if (recorded_bytes != len_bytes) {
         replay_diverge("packet %" PRIu64 " that the guest sends through the "
                        "adapter on netdev '%s' has %zu bytes, recorded are %"
-                       PRIu64, s->counters.sent_packets, s->netdev_id,
+                       PRIu64, s->counters->sent_packets, s->netdev_id,
                        len_bytes, recorded_bytes);
         return false;
     }
@@ -693,7 +691,7 @@ static bool replay_net_sent_compare(ReplayAdapter *s,
             replay_diverge("packet %" PRIu64 " that the guest sends through "
                            "the adapter on netdev '%s', %zu bytes, differs: "
                            "its checksum is 0x%08" PRIx32 ", recorded is 0x%08"
-                           PRIx64, s->counters.sent_packets, s->netdev_id,
+                           PRIx64, s->counters->sent_packets, s->netdev_id,
                            len_bytes, crc, ev->num[2]);
             return false;
         }
@@ -712,27 +710,27 @@ static void replay_net_sent_replay(ReplayAdapter *s,
     }
     replay_catch_up();
     replay_report_guest_event(REPLAY_EV_NET_SENT, s->netdev_id,
-                              s->counters.sent_packets);
+                              s->counters->sent_packets);
     if (!replay_next_event_is(REPLAY_EV_NET_SENT)
         && !replay_next_event_is(REPLAY_EV_NET_SENT_DATA)) {
-        s->counters.mismatched++;
+        s->counters->mismatched++;
         trace_replay_net_reject(s->netdev_id, replay_now.icount,
                                 len_bytes);
         replay_diverge("the guest sends packet %" PRIu64 ", of %zu bytes, "
                        "through the adapter on netdev '%s', where the "
-                       "recording has '%s'", s->counters.sent_packets,
+                       "recording has '%s'", s->counters->sent_packets,
                        len_bytes, s->netdev_id,
                        replay_log_event_name(ev->kind) ?: "none");
         return;
     }
     if (s->verify != FILTER_REPLAY_VERIFY_OFF) {
         if (!replay_net_sent_compare(s, ev, iov, iovcnt, len_bytes)) {
-            s->counters.mismatched++;
+            s->counters->mismatched++;
             trace_replay_net_reject(s->netdev_id,
                                     replay_now.icount, len_bytes);
             return;
         }
-        s->counters.verified++;
+        s->counters->verified++;
         trace_replay_net_verify(s->netdev_id, replay_now.icount,
                                 len_bytes);
     }
@@ -742,12 +740,12 @@ static void replay_net_sent_replay(ReplayAdapter *s,
 void replay_net_sent(ReplayAdapter *s, const struct iovec *iov, int iovcnt,
                      size_t len_bytes)
 {
-    s->counters.sent_packets++;
-    s->counters.sent_bytes += len_bytes;
-    if (!replay_net_fixed() || !replay_events_enabled()
+    s->counters->sent_packets++;
+    s->counters->sent_bytes += len_bytes;
+    if (!replay_net_is_fixed() || !replay_events_enabled()
         || !replay_mutex_locked()) {
         /* No instruction can be told at which this happens. */
-        s->counters.unverified++;
+        s->counters->unverified++;
         return;
     }
     if (s->recorded == FILTER_REPLAY_VERIFY_OFF) {
@@ -785,7 +783,6 @@ ReplayAdapterInfoList *replay_net_query(void)
 
     for (i = 0; net.adapters && i < net.adapters->len; i++) {
         const ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
-        const ReplayNetCounters *c = &s->counters;
         ReplayAdapterInfo *info;
 
         if (!s->nf) {
@@ -795,18 +792,7 @@ ReplayAdapterInfoList *replay_net_query(void)
         info->netdev = g_strdup(s->netdev_id);
         info->description = replay_net_describe_adapter(s);
         replay_net_query_nic(s, info);
-        info->received_packets = c->received_packets;
-        info->received_bytes = c->received_bytes;
-        info->sent_packets = c->sent_packets;
-        info->sent_bytes = c->sent_bytes;
-        info->verified = c->verified;
-        info->mismatched = c->mismatched;
-        info->unverified = c->unverified;
-        info->dropped = c->dropped;
-        info->muted = c->muted;
-        info->pending = c->pending;
-        info->unsent = c->unsent;
-        info->unsent_dropped = c->unsent_dropped;
+        *qapi_ReplayAdapterInfo_base(info) = *s->counters;
         QAPI_LIST_APPEND(tail, info);
     }
     return list;

@@ -15,7 +15,7 @@
 #include "net/net.h"
 #include "net/queue.h"
 #include "qemu/error-report.h"
-#include "sysemu/replay.h"
+#include "sysemu/replay-net.h"
 #include "replay-machine.h"
 #include "replay-now.h"
 

@@ -67,17 +67,17 @@ void replay_input_sync_event(void)
 
 /* --- Network ----------------------------------------------------------- */
 
-bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb)
+bool replay_net_blocks_sender(NetClientState *sender, NetPacketSent *sent_cb)
 {
     return false;
 }
 
-bool replay_net_has_room(void)
+bool replay_net_nic_ready(void)
 {
     return false;
 }
 
-bool replay_net_attach(NetClientState **ncs, int queues, Error **errp)
+bool filter_replay_attach(NetClientState **ncs, int queues, Error **errp)
 {
     return true;
 }
@@ -94,7 +94,7 @@ bool replay_allows_change(const char *what, bool before_start, Error **errp)
     return true;
 }
 
-bool replay_net_set_link(const char *name, bool up, Error **errp)
+bool replay_link_set(const char *name, bool up, Error **errp)
 {
     return false;
 }

@@ -20,7 +20,7 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
     return timeout_ns;
 }
 
-bool replay_net_has_round(const GPollFD *fds, int n)
+bool replay_net_only_moves_packets(const GPollFD *fds, int n)
 {
     return false;
 }

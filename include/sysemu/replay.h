@@ -59,9 +59,6 @@ typedef enum ReplayCheckpoint {
     CHECKPOINT_COUNT
 } ReplayCheckpoint;
 
-/* An adapter: one filter-replay on one netdev.  Opaque. */
-typedef struct ReplayAdapter ReplayAdapter;
-
 /*
  * Set once by replay_configure() before any thread starts, back to
  * REPLAY_MODE_NONE by replay_finish(); read without a lock.
@@ -455,163 +452,78 @@ void replay_char_read_all_save_buf(uint8_t *buf, int offset);
 /* --- Network ----------------------------------------------------------- */
 
 /**
- * replay_net_register: make an adapter of a filter's netdev
- * @nfs: a filter that is complete up to its place in the netdev's list;
- *       borrowed until replay_net_unregister()
- * @verify: what to record; in a replay, OFF compares nothing
- * @errp: set when the virtual machine has already run, or when there are
- *        too many adapters or the netdev's id is too long to be recorded
+ * replay_net_blocks_sender: must a netdev stop reading?
+ * @sender: the netdev, whose packet a filter has just taken
+ * @sent_cb: is called when the netdev may read again; NULL if the netdev cannot
+ *           stop
  *
- * The adapter's identity is the id of its netdev.
- *
- * Context: main loop, BQL.
- * Returns: the adapter, owned by the replay subsystem; NULL with @errp set.
- */
-ReplayAdapter *replay_net_register(NetFilterState *nfs,
-                                   FilterReplayVerify verify, Error **errp);
-
-/**
- * replay_net_unregister: its filter goes away
- * @adapter: an adapter, or NULL
- *
- * Packets that are queued for it are dropped unrecorded; in a replay, a
- * packet of the recording that is for it is an error that names it.
- *
- * Context: main loop, BQL.
- */
-void replay_net_unregister(ReplayAdapter *adapter);
-
-/**
- * replay_net_arrived: a packet has come from outside
- * @adapter: the adapter, borrowed
- * @flags: QEMU_NET_PACKET_FLAG_*
- * @iov: the packet, borrowed; copied once
- * @iovcnt: entries of @iov
- * @len_bytes: its length, as iov_size() gives it
- *
- * The packet is queued; the vCPU thread saves it and hands it to the guest.  It
- * is asked for that at once if it is the caller, and else when the main loop
- * has finished its round, so that it comes once for all.
- * If the adapter's queue is full (the machine is stopped, or the guest does
- * not keep up), or the length is 0 or above REPLAY_NET_PACKET_MAX_BYTES, it is
- * dropped here, before it is recorded, and counted.
- *
- * Context: BQL; record only.
- */
-void replay_net_arrived(ReplayAdapter *adapter, unsigned flags,
-                        const struct iovec *iov, int iovcnt, size_t len_bytes);
-
-/**
- * replay_net_sent: the guest has sent a packet
- * @adapter: the adapter, borrowed
- * @iov: the packet, borrowed
- * @iovcnt: entries of @iov
- * @len_bytes: its length, as iov_size() gives it
- *
- * What a guest sends is the best witness of what it did.  While recording, the
- * length and a checksum are recorded at this instruction; in a replay they
- * are compared, and a difference ends it with a report.
- *
- * Context: locked, with the BQL; a packet that comes otherwise, or before
- * events are enabled, is counted as unverified.
- */
-void replay_net_sent(ReplayAdapter *adapter, const struct iovec *iov,
-                     int iovcnt, size_t len_bytes);
-
-/**
- * replay_net_name: what a recording calls a netdev
- * @netdev_id: its id, borrowed
- *
- * The id, without what is random in it if the user gave none ("#net017" of
- * -nic is "#net0" each time).
- *
- * Returns: an owned string.
- */
-char *replay_net_name(const char *netdev_id);
-
-/* Longest packet that is recorded or replayed: what QEMU's netdevs can send */
-#define REPLAY_NET_PACKET_MAX_BYTES     (4096 + 65536)
-
-/* What waits in one adapter's queue at the most, in each direction. */
-#define REPLAY_NET_QUEUE_MAX_PACKETS    4096
-#define REPLAY_NET_QUEUE_MAX_BYTES      (8 * 1024 * 1024)
-
-/* What an adapter has done so far.  BQL. */
-typedef struct ReplayNetCounters {
-    uint64_t received_packets;  /* from outside, handed to the guest */
-    uint64_t received_bytes;
-    uint64_t sent_packets;      /* by the guest */
-    uint64_t sent_bytes;
-    uint64_t verified;          /* replay: sent, and equal to the recording */
-    uint64_t mismatched;        /* replay: sent, and not equal */
-    uint64_t unverified;        /* sent when no instruction can be told */
-    uint64_t dropped;           /* not recorded: queue full, or bad length */
-    uint64_t muted;             /* came from outside during a replay */
-    uint64_t pending;           /* wait in the queue */
-    uint64_t unsent;            /* of the guest, wait for the netdev */
-    uint64_t unsent_dropped;    /* of the guest, the netdev's queue was full */
-} ReplayNetCounters;
-
-/* Returns: its counters, for the filter to change its own and to show. */
-ReplayNetCounters *replay_net_counters(ReplayAdapter *adapter);
-
-/* Returns: whether the virtual machine has run, so that adapters are fixed. */
-bool replay_net_fixed(void);
-
-/**
- * replay_net_holds_sender: must a netdev wait that a filter took a packet from?
- * @sender: the netdev
- * @sent_cb: tells it to go on; NULL if it cannot wait
- *
- * A NIC that has no room lets its netdev wait, which then reads nothing, and
- * leaves it to the kernel what becomes of a flood.  A recorder takes all that
- * comes; so this says it for the NIC, when much waits.  @sent_cb is called when
- * half of that has gone.  It touches only what is outside: nothing is recorded.
+ * A NIC without room makes its netdev stop reading, and a flood is then left to
+ * the kernel.  The filter of a recorder takes every packet, so this function
+ * makes the netdev stop when many packets wait for the NIC.  @sent_cb is called
+ * when half of them have gone.  The guest does not notice, and nothing is
+ * recorded.
  *
  * Context: BQL.
- * Returns: whether the netdev is to wait for @sent_cb.
+ * Returns: whether the netdev has to wait for @sent_cb.
  */
-bool replay_net_holds_sender(NetClientState *sender, NetPacketSent *sent_cb);
+bool replay_net_blocks_sender(NetClientState *sender, NetPacketSent *sent_cb);
 
 /**
- * replay_net_has_room: the guest has made room in a NIC
+ * replay_net_nic_ready: the guest has made room in a NIC
  *
- * What waits for the NIC waits here, and not in a netdev: it is the vCPU thread
- * that comes for it.
+ * Packets for the NIC wait in its filter-replay, not in its netdev, and the
+ * vCPU thread fetches them from there.
  *
  * Context: any thread, BQL.
  * Returns: false if the main loop has to look at its netdevs again.
  */
-bool replay_net_has_room(void);
+bool replay_net_nic_ready(void);
 
 /**
- * replay_net_has_round: is this round of the main loop for netdevs alone?
- * @fds: what GLib's sources have polled
- * @n: how many there are
+ * replay_net_only_moves_packets: is this round of the main loop for netdevs
+ * alone?
+ * @fds: the descriptors that GLib's sources have polled
+ * @n: number of entries in @fds
  *
- * What netdevs bring while recording gets in line, and what the guest has sent
- * is no longer its own.  If nothing else is to be done, the main loop moves
- * packets with the BQL alone, while the vCPU executes the guest's code, and
+ * While recording, packets from a netdev are queued, and packets from the guest
+ * have left it already.  If a round has nothing else to do, the main loop moves
+ * these packets with the BQL alone, while the vCPU executes guest code, and
  * polls again.
  *
  * Context: main loop, between polling and taking its locks: without any.
- * Returns: false if it needs the replay mutex.
+ * Returns: false if this round needs the replay mutex.
  */
-bool replay_net_has_round(const GPollFD *fds, int n);
+bool replay_net_only_moves_packets(const GPollFD *fds, int n);
 
 /**
- * replay_net_attach: a NIC is being put on a netdev
- * @ncs: the netdev's queues, borrowed
- * @queues: how many
- * @errp: set when what this netdev brings would bypass its filters
+ * filter_replay_attach: a NIC is being put on a netdev
+ * @ncs: the queues of the netdev, borrowed
+ * @queues: number of entries in @ncs
+ * @errp: set when packets of this netdev would bypass its filters
  *
- * Under record and replay a NIC must not receive what nobody records: a netdev
- * (or port of a hub) without a filter-replay gets one, "replay-NETDEV".
+ * Under record and replay a NIC must not receive packets that are not recorded:
+ * a netdev (or port of a hub) without a filter-replay gets one with the id
+ * "replay-NETDEV".
  *
  * Context: main loop, BQL; before the machine runs.
  * Returns: true; false with @errp set.
  */
-bool replay_net_attach(NetClientState **ncs, int queues, Error **errp);
+bool filter_replay_attach(NetClientState **ncs, int queues, Error **errp);
+
+/**
+ * replay_link_set: somebody pulls a cable, or plugs it in
+ * @name: of a network client, borrowed
+ * @up: the new state of the link
+ * @errp: set in a replay, whose links change as they were recorded
+ *
+ * While recording, the change becomes an asynchronous event, and the link
+ * changes when the event runs.
+ *
+ * Context: main loop, locked, with the BQL.
+ * Returns: true if the change is dealt with, or refused with @errp set; false
+ * if the caller may change the link now.
+ */
+bool replay_link_set(const char *name, bool up, Error **errp);
 
 /* --- What the user does to the machine --------------------------------- */
 
@@ -637,20 +549,6 @@ bool replay_hides_vm_change(void);
  * no recording knows at which instruction this happens.
  */
 bool replay_allows_change(const char *what, bool before_start, Error **errp);
-
-/**
- * replay_net_set_link: somebody pulls a cable, or plugs it in
- * @name: of a network client, borrowed
- * @up: what the link shall be
- *
- * While recording it becomes an asynchronous event, and the link changes when
- * that runs; a replay refuses, because it has the recorded ones.
- *
- * Context: main loop, locked, with the BQL.
- * Returns: true if it is dealt with, or refused with @errp set; false if the
- * caller may change the link now.
- */
-bool replay_net_set_link(const char *name, bool up, Error **errp);
 
 /* --- Audio ------------------------------------------------------------- */
 

@@ -40,7 +40,7 @@
 #include "qemu/crc32c.h"
 #include "qemu/units.h"
 #include "replay/replay-log.h"
-#include "sysemu/replay.h"
+#include "sysemu/replay-net.h"
 
 /* --- Good recordings --------------------------------------------------- */
 
