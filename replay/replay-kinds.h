@@ -30,6 +30,26 @@ extern const ReplayEventOps replay_link_ops;
 /* Returns: whether the host works on a block request. */
 bool replay_block_is_busy(void);
 
+/* --- Requests to shut down ------------------------------------------------ */
+
+/*
+ * Replay: @ev is the next event.  Returns: whether it is a request of the host,
+ * which no code makes again: it was noted, and the event behind it is next.
+ */
+bool replay_shutdown_pass(const ReplayLogEvent *ev);
+
+/* Replay: the recording has ended: the request that ended its recorder. */
+void replay_shutdown_at_end(void);
+
+/* Replay: a device ends QEMU, in the middle of what the guest does. */
+void replay_shutdown_in_device(void);
+
+/* Replay: has the guest ended the machine? */
+bool replay_shutdown_is_by_guest(void);
+
+/* Record: the recording ends: put the request of the host that is not there. */
+void replay_shutdown_finish(void);
+
 /* --- Clocks -------------------------------------------------------------- */
 
 /**

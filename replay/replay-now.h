@@ -60,8 +60,6 @@ typedef struct ReplayNow {
     bool begun;
     /* replay: it cannot go on, and the user was told */
     bool failed;
-    /* replay: the request of the host that ended the recorder, or NONE */
-    ShutdownCause host_shutdown;
 } ReplayNow;
 
 extern ReplayNow replay_now;

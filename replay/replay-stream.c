@@ -40,7 +40,7 @@
 static struct {
     ReplayLogWriter *writer;        /* record: owned */
     ReplayLogReader *reader;        /* replay: owned */
-    void (*at_end)(void);           /* replay: the clean end was read */
+    const ReplayStreamOps *ops;     /* borrowed */
     QEMUTimer *age_timer;           /* record: writes the chunk, full or not */
     ReplayLogInfo info;             /* replay: of the whole recording */
     bool write_failed;              /* reported, and not yet written */
@@ -131,7 +131,7 @@ static void replay_stream_fetch(void)
     case REPLAY_LOG_END:
         error_free(err);
         replay_report_end();
-        stream.at_end();
+        stream.ops->at_end();
         return;
     case REPLAY_LOG_DAMAGED:
         replay_fail_err(REPLAY_END_REASON_DAMAGED,
@@ -149,29 +149,17 @@ static void replay_stream_fetch(void)
 
 bool replay_next_event_is(ReplayLogEventKind kind)
 {
-    while (replay_now.next.kind == REPLAY_EV_SHUTDOWN) {
-        uint64_t cause = replay_now.next.num[0];
-
-        if (cause == SHUTDOWN_CAUSE_NONE || cause >= SHUTDOWN_CAUSE__MAX) {
-            replay_fail(REPLAY_END_REASON_DAMAGED, NULL, "shutdown cause %"
-                        PRIu64 " is not known", cause);
-            return false;
-        }
-        if (shutdown_caused_by_guest(cause) || !replay_now.begun) {
-            /*
-             * The guest makes the request again, and takes its event then.
-             * And a machine that has not begun is not shut down.
-             */
-            break;
-        }
-        /*
-         * The recording has what the guest did until the recorder's main loop
-         * saw the request, too.
-         */
-        replay_now.host_shutdown = cause;
-        replay_take_next();
-    }
     return replay_now.next.kind == kind;
+}
+
+void replay_stream_pass(void)
+{
+    /* Before the machine begins, no event is passed over: nothing has ended. */
+    while (replay_now.begun && replay_now.next.kind != REPLAY_EV_NONE
+           && stream.ops->pass(&replay_now.next)) {
+        replay_report_replayed(&replay_now.next);
+        replay_stream_fetch();
+    }
 }
 
 bool replay_is_main_loop_event(uint8_t kind)
@@ -198,6 +186,7 @@ void replay_take_next(void)
     }
     replay_report_replayed(&replay_now.next);
     replay_stream_fetch();
+    replay_stream_pass();
     if (replay_is_main_loop_event(replay_now.next.kind)
         && qemu_in_vcpu_thread()) {
         qemu_notify_event();
@@ -295,9 +284,9 @@ static bool replay_stream_open_reader(Error **errp)
     return true;
 }
 
-bool replay_stream_open(void (*at_end)(void), Error **errp)
+bool replay_stream_open(const ReplayStreamOps *ops, Error **errp)
 {
-    stream.at_end = at_end;
+    stream.ops = ops;
     return replay_mode == REPLAY_MODE_RECORD ? replay_stream_open_writer(errp)
                                              : replay_stream_open_reader(errp);
 }
@@ -357,6 +346,7 @@ bool replay_stream_seek(const ReplayLogPos *pos, Error **errp)
     replay_now.failed = false;
     replay_report_reset();
     replay_stream_fetch();
+    replay_stream_pass();
     return true;
 }
 

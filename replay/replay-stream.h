@@ -10,10 +10,23 @@
 
 #include "replay-now.h"
 
+/* What the stream of a replay calls above it.  It knows no kind of event. */
+typedef struct ReplayStreamOps {
+    /*
+     * @ev is the next event, and the machine has begun.  Returns: true if no
+     * code makes this event happen, so that the one behind it is next.
+     */
+    bool (*pass)(const ReplayLogEvent *ev);
+    /*
+     * The clean end of the recording was read.  Called once, in the thread that
+     * took the last event.
+     */
+    void (*at_end)(void);
+} ReplayStreamOps;
+
 /**
  * replay_stream_open: open the recording that replay_now.options names
- * @at_end: replay: called once when the clean end of the recording was read,
- *          in the thread that took the last event
+ * @ops: borrowed until the stream is closed
  *
  * Record: the file is opened, and nothing is written yet.  Replay: the
  * description is read, and the first event becomes the next one.
@@ -21,7 +34,7 @@
  * Context: start-up.
  * Returns: true; false with @errp set.
  */
-bool replay_stream_open(void (*at_end)(void), Error **errp);
+bool replay_stream_open(const ReplayStreamOps *ops, Error **errp);
 
 /* Returns: whether a recording is open. */
 bool replay_stream_is_open(void);
@@ -89,12 +102,11 @@ void replay_put2(ReplayLogEventKind kind, uint64_t a, uint64_t b);
 
 /* --- Replay: take events ------------------------------------------------ */
 
-/**
- * replay_next_event_is: is @kind what comes next?
- *
- * Requests of the host to shut down that come first are noted on the way.
- */
+/* Returns: whether @kind is the next event of the recording. */
 bool replay_next_event_is(ReplayLogEventKind kind);
+
+/* Replay: the machine begins: pass over events that no code makes happen. */
+void replay_stream_pass(void);
 
 /* Replay: the next event has happened; read the one behind it. */
 void replay_take_next(void);

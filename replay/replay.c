@@ -36,9 +36,6 @@
 /* Main thread, start-up and exit; the flags: replay mutex. */
 static struct {
     GSList *blockers;           /* of Error, owned */
-    bool has_shutdown;          /* record: one was put */
-    bool guest_shutdown;        /* replay: the guest ended the machine */
-    bool tail;                  /* replay: more is recorded behind that */
     bool incomplete;            /* record: its end could not be written */
 } core;
 
@@ -56,48 +53,10 @@ static const ReplayEventOps *const kinds[] = {
     NULL,
 };
 
-/* --- Shutting down ----------------------------------------------------- */
-
-/* Replay: the recording has ended: what ended its recorder ends QEMU. */
-static void replay_end_reached(void)
-{
-    if (core.guest_shutdown) {
-        qatomic_set(&core.tail, false);
-        qemu_notify_event();
-    } else if (replay_now.host_shutdown) {
-        qemu_system_shutdown_request(replay_now.host_shutdown);
-    }
-}
-
-void replay_shutdown_request(ShutdownCause cause)
-{
-    if (replay_mode == REPLAY_MODE_RECORD && replay_stream_is_open()) {
-        replay_catch_up();
-        replay_put1(REPLAY_EV_SHUTDOWN, cause);
-        core.has_shutdown = true;
-    } else if (replay_mode == REPLAY_MODE_PLAY && qemu_in_vcpu_thread()
-               && shutdown_caused_by_guest(cause) && !replay_has_failed()) {
-        replay_catch_up();
-        if (replay_now.next.kind != REPLAY_EV_SHUTDOWN
-            || replay_now.next.num[0] != cause) {
-            replay_mismatch(REPLAY_EV_SHUTDOWN);
-            return;
-        }
-        core.guest_shutdown = true;
-        qatomic_set(&core.tail, true);
-        replay_take_next();
-    }
-}
-
-/*
- * The recorder's vCPU went on until its main loop stopped it, sooner or later.
- * In a replay it goes as far, so that both end with the same guest.
- */
-bool replay_shutdown_waits(ShutdownCause cause)
-{
-    return qatomic_read(&core.tail) && shutdown_caused_by_guest(cause)
-           && replay_machine_is_live() && !replay_has_failed();
-}
+static const ReplayStreamOps stream_ops = {
+    .pass = replay_shutdown_pass,
+    .at_end = replay_shutdown_at_end,
+};
 
 /* --- The life of a recording ------------------------------------------- */
 
@@ -141,6 +100,9 @@ static void replay_vm_state_change(void *opaque, bool running, RunState state)
             error_report_err(err);
             exit(EXIT_FAILURE);
         }
+        if (replay_mode == REPLAY_MODE_PLAY) {
+            replay_stream_pass();
+        }
         replay_info_start();
     } else if (replay_mode == REPLAY_MODE_RECORD) {
         replay_stream_retry();
@@ -163,15 +125,10 @@ static void replay_close(void)
     if (replay_mode == REPLAY_MODE_RECORD && replay_mutex_locked()
         && replay_now.begun) {
         replay_catch_up();
-        if (!core.has_shutdown) {
-            /* A signal, which cannot put one when it comes. */
-            replay_put1(REPLAY_EV_SHUTDOWN, SHUTDOWN_CAUSE_HOST_SIGNAL);
-        }
+        replay_shutdown_finish();
     }
     replay_info_stop();
-    if (!replay_stream_close(core.guest_shutdown
-                           || replay_now.next.kind == REPLAY_EV_SHUTDOWN,
-                           &err)) {
+    if (!replay_stream_close(replay_shutdown_is_by_guest(), &err)) {
         error_report_err(err);
         core.incomplete = true;
     }
@@ -194,7 +151,7 @@ static void replay_close_at_exit(void)
         && !replay_has_failed()) {
         /* A device ends QEMU: the recorder wrote its end right there. */
         replay_catch_up();
-        core.guest_shutdown = true;
+        replay_shutdown_in_device();
     }
     replay_close();
     replay_mode = REPLAY_MODE_NONE;
@@ -291,7 +248,7 @@ static void replay_configure_opts(QemuOpts *opts)
 
     replay_mode = rr == 0 ? REPLAY_MODE_RECORD : REPLAY_MODE_PLAY;
     replay_mutex_create();
-    if (!replay_stream_open(replay_end_reached, &err)) {
+    if (!replay_stream_open(&stream_ops, &err)) {
         replay_mode = REPLAY_MODE_NONE;
         error_report_err(err);
         exit(EXIT_FAILURE);
