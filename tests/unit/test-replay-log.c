@@ -1815,6 +1815,67 @@ static void test_apart_small(void)
     g_assert_cmpint(apart, >, 4);
 }
 
+static void check_seek_fails(const char *path, const ReplayLogPos *pos,
+                             const char *part)
+{
+    ReplayLogReader *r = replay_log_reader_open(path, &error_abort);
+    Error *err = NULL;
+
+    g_assert_false(replay_log_reader_seek(r, pos, &err));
+    check_message_has(err, part);
+    g_assert_cmpint(replay_log_reader_pos(r).event, ==, 0);
+    replay_log_reader_close(r);
+}
+
+static void test_seek_past_end(void)
+{
+    g_autofree char *path = test_path();
+    ReplayLogPos pos = { .chunk = 4, .event = 1 };
+    Forged event = { 2, .seq = 1, PAYLOAD("\1") };
+    g_autoptr(GByteArray) f = g_byte_array_new();
+
+    forge_begin(f);
+    forge_chunk(f, &event);
+    forge_end(f, 2, 1);
+    g_file_set_contents(path, (char *)f->data, f->len, NULL);
+    check_seek_fails(path, &pos, "chunk 3 at offset");
+    pos.chunk = 0;
+    check_seek_fails(path, &pos, "has no such place");
+}
+
+static void test_seek_past_cut(void)
+{
+    g_autofree char *path = test_path();
+    ReplayLogPos pos = { .chunk = 2, .offset_bytes = 1, .event = 2 };
+    Forged first = { 2, .seq = 1, PAYLOAD("\1") };
+    Forged cut = { 2, .seq = 2, .event = 1, PAYLOAD("\1\1\1") };
+    g_autoptr(GByteArray) f = g_byte_array_new();
+
+    forge_begin(f);
+    forge_chunk(f, &first);
+    forge_chunk(f, &cut);
+    g_file_set_contents(path, (char *)f->data, f->len - 1, NULL);
+    check_seek_fails(path, &pos, "is cut");
+}
+
+/* The counts of an optional chunk may be anything, and lead to no place. */
+static void test_seek_optional_chunk(void)
+{
+    g_autofree char *path = test_path();
+    ReplayLogPos pos = { .chunk = 1, .event = 5, .icount = 7 };
+    Forged optional = {
+        77, .flags = 1, .seq = 1, .event = 5, .icount = 7, PAYLOAD("any")
+    };
+    Forged event = { 2, .seq = 2, PAYLOAD("\1") };
+    g_autoptr(GByteArray) f = g_byte_array_new();
+
+    forge_begin(f);
+    forge_chunk(f, &optional);
+    forge_chunk(f, &event);
+    g_file_set_contents(path, (char *)f->data, f->len, NULL);
+    check_seek_fails(path, &pos, "has no such place");
+}
+
 static void test_index_of_lies(void)
 {
     g_autofree char *path = test_path();
@@ -2082,6 +2143,9 @@ static const Test tests[] = {
     { "seek-to-wrong-place/reports-and-stays", test_seek_wrong_place },
     { "seek-with-thinned-index/finds-each-event", test_seek_thinned_index },
     { "seek-with-wrong-index/finds-the-event", test_index_of_lies },
+    { "seek-past-end/reports", test_seek_past_end },
+    { "seek-past-cut/reports", test_seek_past_cut },
+    { "seek-to-optional-chunk/reports", test_seek_optional_chunk },
 
     { "new-file/is-private", test_mode },
     { "existing-file/is-kept", test_existing },
