@@ -1061,7 +1061,7 @@ struct ReplayLogReader {
     int fd;
     QemuUUID uuid;
     ReplayLogDescription *desc;
-    uint64_t events_offset;     /* of the chunk behind the description */
+    uint64_t events_offset;     /* of the chunk after the description */
 
     /* the current chunk of events */
     bool has_chunk;

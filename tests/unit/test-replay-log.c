@@ -3,7 +3,7 @@
  *
  * Tests of recordings as files: the reader reads what the writer has written,
  * and refuses any other bytes without a crash.  Hand-made files have correct
- * checksums, so that the tests reach the checks behind the checksums.  The
+ * checksums, so that the tests reach the checks that follow these.  The
  * checksums come from QEMU's crc32c(), because the reader may use another
  * implementation.
  */
@@ -1162,7 +1162,7 @@ static void test_truncated(void)
             described = described ?: len + 1;
         }
     }
-    /* A cut behind the description leaves a recording that can be read. */
+    /* A cut after the description leaves a recording that can be read. */
     g_assert_cmpint(described, ==, REPLAY_LOG_HEADER_BYTES +
                     REPLAY_LOG_CHUNK_HDR_BYTES +
                     ldl_le_p(b.data + REPLAY_LOG_HEADER_BYTES + 8));
