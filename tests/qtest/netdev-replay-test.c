@@ -242,7 +242,7 @@ static void test_object_add(const void *opaque)
     exchange_two();
     recorder_finish(vm, EXIT_STATUS);
 
-    /* Filters that are created and destroyed before the start do not count. */
+    /* Filters that fail or are destroyed before the start do not count. */
     vm = vm_start(MACHINE DGRAM(0) DGRAM(1) NIC0 NIC1 REPLAY " -S");
     vm_command(vm, "{ 'execute': 'qom-list-properties', 'arguments': "
                "{ 'typename': 'filter-replay' } }");
@@ -912,7 +912,7 @@ static void test_two_recorders(const void *opaque)
 #define CHUNK_PAYLOAD_CRC   44
 #define CHUNK_HEADER_CRC    48
 
-/* Returns: how many bytes of a chunk are left in a trial; SIZE_MAX: no more. */
+/* Returns: how many bytes of a chunk a trial leaves; SIZE_MAX after the end. */
 static size_t cut_in_chunk(size_t chunk_bytes, unsigned trial)
 {
     const size_t lens[] = {
@@ -973,9 +973,9 @@ static void assert_flip_replay(char *file, size_t len_bytes, size_t offset)
 }
 
 /*
- * In how many bytes, spread from the first to the last, a bit is flipped.
+ * The number of bytes, spread over the whole file, in which a bit is flipped.
  * Starting QEMU for every byte would take too long; the unit test of the
- * reader flips all.
+ * reader covers all.
  */
 #define FLIPS               64
 
@@ -1210,7 +1210,7 @@ static void test_hostile(const void *opaque)
     assert_prefix();
 }
 
-/* Writing again, alone, changes nothing; it cannot be why others fail. */
+/* A recording that was only written again replays; so rewriting is harmless. */
 static void test_rewritten(const void *opaque)
 {
     static const Hostile harmless = {
@@ -1371,7 +1371,7 @@ static void list_event(GString *list, const ReplayLogEvent *ev)
     g_string_append_c(list, '\n');
 }
 
-/* Returns: what the reader finds in the recording, owned. */
+/* Returns: the list of the description and the events, owned. */
 static char *recording_list(void)
 {
     g_autoptr(GString) list = g_string_new(NULL);
@@ -1592,9 +1592,9 @@ static void test_kept_flipped(const void *opaque)
 /* --- The end of a recorder --------------------------------------------- */
 
 /*
- * Frames, until @chunks whole chunks of events are in the recording, which is
- * not compressed.  A thread of the recorder writes them: the file has grown
- * before all of a chunk is in it.
+ * Exchanges frames until @chunks whole chunks of events are in the recording,
+ * which is not compressed.  A thread of the recorder writes the chunks, so the
+ * file grows before all of a chunk is in it.
  */
 static void exchange_until_written(unsigned chunks)
 {

@@ -20,7 +20,7 @@
 
         .code16
 
-# What the test must know.
+# Constants that the test needs, too.
         .globl  COMMAND_OFFSET, COMMAND_NONE, COMMAND_NO_TIMER
         .globl  COMMAND_RESET, COMMAND_EXIT
         .globl  EXIT_ARGUMENT, FRAME_MIN_BYTES
@@ -354,9 +354,9 @@ send_table_end:
 # ---------------------------------------------------------------------------
 
 # A guest that exits with EXIT_ARGUMENT plus the high byte of its flags, which
-# must be 0.  When the machine takes the vCPU out of the guest, QEMU computes
-# the flags from what the last instructions left.  Here that is the addend
-# 0x4100, whose bits are those of the flags NT and TF.
+# must be 0.  When the vCPU leaves the guest's code, QEMU computes the flags
+# from the operands of the last arithmetic instruction.  One operand is 0x4100
+# here, whose bits are those of the flags NT and TF.
         .section .flags_guest, "ax"
         xor     %ax, %ax
         mov     %ax, %ss

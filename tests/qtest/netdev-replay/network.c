@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The network of netdev-replay-test: peers and frames.
+ * The network of netdev-replay-test: peers of QEMU's netdevs, and frames.
  */
 
 #include "qemu/osdep.h"

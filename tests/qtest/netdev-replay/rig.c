@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What each test of netdev-replay-test starts from: a directory, its files,
- * and the report when the test fails.
+ * Setting up and removing the directory of a test of netdev-replay-test, the
+ * files in it, and the report when the test fails.
  */
 
 #include "qemu/osdep.h"

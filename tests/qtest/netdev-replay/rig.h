@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What each test of netdev-replay-test starts from: a directory of its own
- * with the guest's BIOS image in it, files in that directory, and the report
+ * Each test of netdev-replay-test has a directory of its own, with the guest's
+ * BIOS image in it.  Here are that directory, the files in it, and the report
  * when the test fails.
  *
  * The directory is the working directory of the test program and of QEMU, so

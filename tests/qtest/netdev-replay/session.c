@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Recording and replaying in netdev-replay-test.
+ * Recording and replaying in netdev-replay-test, and comparing the consoles.
  */
 
 #include "qemu/osdep.h"

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Recording and replaying in netdev-replay-test: command lines, the life of a
- * recorder and of a replay, and what must be true of their outcome.
+ * recorder and of a replay, and checks of their consoles and output.
  *
  * QEMU records into the file "recording".  The guest writes to the file
  * "console"; once a recorder has ended, its console is "console.recorded".

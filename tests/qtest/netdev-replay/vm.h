@@ -16,7 +16,7 @@
 typedef struct Vm {
     pid_t pid;              /* 0 once the process has been waited for */
     int output_fd;          /* its stdout and stderr; -1 after end of file */
-    GString *output;        /* what was read from output_fd */
+    GString *output;        /* read from output_fd so far */
     int qmp_fd;
     bool greeted;           /* QMP takes commands */
     GQueue events;          /* of QDict, owned: QMP events not yet asked for */
