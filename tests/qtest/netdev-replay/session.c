@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "network.h"
+#include "replay/replay-log.h"
 #include "rig.h"
 #include "session.h"
 
@@ -63,19 +64,62 @@ void recorder_finish(Vm *vm, int status)
     recorder_keep_console();
 }
 
+/* Returns: how many packets of the guest are in the file so far. */
+static unsigned recording_count_sent(void)
+{
+    ReplayLogReader *reader;
+    ReplayLogEvent ev;
+    unsigned sent = 0;
+    g_autofree char *file = NULL;
+    size_t len_bytes;
+
+    /* The recorder has locked the file; a copy can be read. */
+    file = file_read("recording", &len_bytes);
+    file_write("recording.copy", file, len_bytes);
+    reader = replay_log_reader_open("recording.copy", NULL);
+    if (!reader) {
+        return 0;               /* the description is not complete yet */
+    }
+    while (replay_log_read_event(reader, &ev, NULL) == REPLAY_LOG_OK) {
+        sent += ev.kind == REPLAY_EV_NET_SENT ||
+                ev.kind == REPLAY_EV_NET_SENT_DATA;
+    }
+    replay_log_reader_close(reader);
+    return sent;
+}
+
+/* The guest sends a packet with each adapter, and one for each line. */
+static unsigned expected_count_sent(void)
+{
+    unsigned n, sent = 0;
+    size_t i;
+
+    for (n = 0; n < ADAPTERS; n++) {
+        sent += rig.peer[n] >= 0;
+    }
+    for (i = 0; i < rig.expected->len; i++) {
+        sent += rig.expected->str[i] == '\n';
+    }
+    return sent;
+}
+
+/*
+ * A thread of the recorder writes chunks, so the file can grow before it has
+ * all of a chunk, or with a chunk that was closed earlier.  Only its content
+ * tells.
+ */
 void recorder_kill(Vm *vm)
 {
-    uint64_t len_bytes = file_size("recording");
+    unsigned expected = expected_count_sent();
     int64_t end = rig_deadline();
 
-    while (file_size("recording") == len_bytes) {
+    while (recording_count_sent() < expected) {
         vm_assert_status(vm, "running");
         if (g_get_monotonic_time() > end) {
-            fail("the recorder wrote nothing within %d s", CEILING_S);
+            fail("the recording has %u packets of the guest after %d s, "
+                 "expected %u", recording_count_sent(), CEILING_S, expected);
         }
     }
-    /* The recorder replies once the write that has begun is complete. */
-    vm_assert_status(vm, "running");
     kill(vm->pid, SIGKILL);
     g_free(vm_finish(vm, -SIGKILL));
     recorder_keep_console();
