@@ -1,20 +1,21 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Whose turn it is in a replay, and that somebody takes it.
+ * Which thread's turn it is in a replay, and what happens if neither thread
+ * takes it.
  *
- * The next event of the recording is made by one of two threads: the main
- * loop (it runs timers of the host's clocks, resets and shuts down) or the
- * vCPU thread (everything else).  Each may be asleep: the main loop for a
- * deadline in the time of the host, the vCPU thread because the guest is
- * halted.  Here the main loop is kept from sleeping when it is its turn, and
- * wakes the vCPU thread when it is that one's.  A replay has no reason to
- * wait for time to pass.
+ * One of two threads produces the next event of the recording: the main loop
+ * (it runs timers of the host's clocks, resets and shuts down) or the vCPU
+ * thread (everything else).  Each of them may be asleep: the main loop until a
+ * deadline of a host clock, the vCPU thread because the guest is halted.  A
+ * replay has no reason to wait for time to pass.  So in its own turn the main
+ * loop does not sleep, and in the vCPU thread's turn the main loop wakes the
+ * vCPU thread.
  *
- * If both threads have come round many times, and the next event is still the
- * same, then nobody is going to make it: the replay has left the recording.
- * That is counted in rounds, not in time, and disk requests under way are
- * waited for, because their time is the host's.
+ * If both threads have done STUCK_ROUNDS rounds and the next event is still the
+ * same, neither of them is going to produce it: the replay has left the
+ * recording.  This is counted in rounds, not in time.  Disk requests under way
+ * take time of the host, so the replay waits until they are done.
  */
 
 #include "qemu/osdep.h"
@@ -29,33 +30,41 @@
 #include "replay-report.h"
 #include "replay-stream.h"
 
-/* Rounds of both threads without an event or an instruction. */
+/* A replay fails after this number of rounds without progress. */
 #define STUCK_ROUNDS            1000
 
-/* From this round on the main loop does not spin, but waits so long. */
+/*
+ * After this number of rounds without progress, the main loop no longer spins,
+ * but may sleep in each round for up to ROUND_MAX_NS.
+ */
 #define SPIN_ROUNDS             100
 #define ROUND_MAX_NS            SCALE_MS
 
-/* How long the main loop sleeps at the least while the machine is stopped. */
+/* How long the main loop sleeps at least while the machine is stopped. */
 #define STOPPED_MIN_NS          (10 * SCALE_MS)
 
 /*
- * How long the main loop may sleep when it is the vCPU's turn: when something
- * has happened since its last round, and when not.  It is woken for its turn.
+ * How long the main loop may sleep while it is the vCPU thread's turn, if the
+ * replay has made progress since the last round of the main loop, and if not.
+ * When the main loop's turn comes, the vCPU thread wakes it.
  */
-#define VCPU_TURN_MAX_NS        (100 * SCALE_MS)
-#define VCPU_STILL_MAX_NS       (10 * SCALE_MS)
+#define PROGRESS_MAX_NS         (100 * SCALE_MS)
+#define NO_PROGRESS_MAX_NS      (10 * SCALE_MS)
 
 /* Replay mutex. */
 static struct {
-    uint64_t event;             /* what was next when it was last looked at */
+    /* replay_now.pos.event and .insns_left when progress was last seen */
+    uint64_t event;
     uint64_t insns_left;
-    unsigned main_rounds;       /* since then */
-    uint64_t vcpu_rounds;       /* replay_events_rounds() then */
+    unsigned main_rounds;       /* of the main loop since then */
+    uint64_t vcpu_rounds;       /* replay_events_rounds() at that time */
 } turn;
 
-/* Has anything happened since the last look? */
-static bool replay_has_progressed(void)
+/*
+ * Returns: whether an event was replayed or an instruction executed since the
+ * last call.
+ */
+static bool replay_turn_has_progressed(void)
 {
     if (turn.event == replay_now.pos.event
         && turn.insns_left == replay_now.insns_left) {
@@ -68,18 +77,78 @@ static bool replay_has_progressed(void)
     return true;
 }
 
-/* A recording that has ended, and in which nothing ends the machine. */
-static int64_t replay_wait_for_end(int64_t timeout_ns)
+/*
+ * The recording has no next event.  Normally its last events have made the
+ * machine shut down, and this happens soon; otherwise the replay fails.
+ *
+ * Returns: how long the main loop may sleep, ns; -1 is forever.
+ */
+static int64_t replay_turn_wait_for_end(int64_t timeout_ns)
 {
     if (replay_has_failed()) {
         return timeout_ns;
     }
-    if (!replay_has_progressed() && ++turn.main_rounds > STUCK_ROUNDS) {
-        replay_fail(REPLAY_END_REASON_STUCK, NULL,
-                    "the recording has ended, and the machine has not");
+    if (!replay_turn_has_progressed() && ++turn.main_rounds > STUCK_ROUNDS) {
+        replay_fail(REPLAY_END_REASON_STUCK, NULL, "the recording has ended, "
+                    "but the machine has not shut down");
         return 0;
     }
     return qemu_soonest_timeout(timeout_ns, ROUND_MAX_NS);
+}
+
+/*
+ * Counts a round of the main loop.
+ *
+ * Returns: whether neither thread is going to produce the next event.  The
+ * rounds of an idle vCPU thread do not matter.
+ */
+static bool replay_turn_is_stuck(bool vcpu_idle)
+{
+    if (replay_turn_has_progressed()) {
+        return false;
+    }
+    turn.main_rounds++;
+    if (turn.main_rounds <= STUCK_ROUNDS) {
+        return false;
+    }
+    if (!vcpu_idle
+        && replay_events_rounds() - turn.vcpu_rounds <= STUCK_ROUNDS) {
+        return false;
+    }
+    if (replay_block_is_busy()) {
+        /*
+         * When the requests are done, their completions have to reach the
+         * guest.  Both threads get more rounds for that: the main loop
+         * STUCK_ROUNDS - SPIN_ROUNDS, the vCPU thread STUCK_ROUNDS.
+         */
+        turn.main_rounds = SPIN_ROUNDS;
+        turn.vcpu_rounds = replay_events_rounds();
+        return false;
+    }
+    return true;
+}
+
+static bool replay_turn_has_spun(void)
+{
+    return turn.main_rounds > SPIN_ROUNDS;
+}
+
+/* Returns: how long the main loop may sleep in its own turn, ns. */
+static int64_t replay_turn_main_loop_max_ns(void)
+{
+    return replay_turn_has_spun() ? ROUND_MAX_NS : 0;
+}
+
+/* Returns: how long the main loop may sleep in the vCPU thread's turn, ns. */
+static int64_t replay_turn_vcpu_max_ns(void)
+{
+    if (replay_turn_has_spun()) {
+        return ROUND_MAX_NS;
+    }
+    if (turn.main_rounds > 0) {
+        return NO_PROGRESS_MAX_NS;
+    }
+    return PROGRESS_MAX_NS;
 }
 
 int64_t replay_main_loop_timeout(int64_t timeout_ns)
@@ -89,7 +158,10 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
 
     timeout_ns = replay_net_poll(timeout_ns);
     if (replay_is_stopped() && timeout_ns >= 0) {
-        /* A timer that has expired, and waits for the machine to go on. */
+        /*
+         * Timers that have expired cannot run until the machine continues, so
+         * @timeout_ns may be 0 in every round.
+         */
         return MAX(timeout_ns, STOPPED_MIN_NS);
     }
     if (replay_mode != REPLAY_MODE_PLAY || !replay_machine_is_live()
@@ -99,37 +171,24 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
     replay_skip_clocks();
     kind = replay_now.next.kind;
     if (kind == REPLAY_EV_NONE) {
-        return replay_wait_for_end(timeout_ns);
+        return replay_turn_wait_for_end(timeout_ns);
     }
 
     vcpu_idle = all_cpu_threads_idle();
-    if (!replay_has_progressed()) {
-        turn.main_rounds++;
-        if (turn.main_rounds > STUCK_ROUNDS
-            && (vcpu_idle || replay_events_rounds() - turn.vcpu_rounds
-                             > STUCK_ROUNDS)) {
-            if (!replay_block_is_busy()) {
-                replay_fail(REPLAY_END_REASON_STUCK, NULL,
-                            "the recording has the event '%s' next, and "
-                            "nothing makes it: %s",
-                            replay_log_event_name(kind),
-                            vcpu_idle ? "the guest is halted"
-                                      : "the guest does something else");
-                return 0;
-            }
-            /* What they complete has as many rounds to get to the guest. */
-            turn.main_rounds = SPIN_ROUNDS;
-            turn.vcpu_rounds = replay_events_rounds();
-        }
+    if (replay_turn_is_stuck(vcpu_idle)) {
+        replay_fail(REPLAY_END_REASON_STUCK, NULL,
+                    "the next recorded event is '%s', but the guest %s",
+                    replay_log_event_name(kind),
+                    vcpu_idle ? "is halted and did not produce it"
+                              : "did not produce it");
+        return 0;
     }
 
     if (replay_is_main_loop_event(kind)) {
-        return turn.main_rounds > SPIN_ROUNDS ? ROUND_MAX_NS : 0;
+        return replay_turn_main_loop_max_ns();
     }
     if (vcpu_idle) {
         replay_wake_vcpu();
     }
-    return qemu_soonest_timeout(timeout_ns,
-        turn.main_rounds > SPIN_ROUNDS ? ROUND_MAX_NS :
-        turn.main_rounds ? VCPU_STILL_MAX_NS : VCPU_TURN_MAX_NS);
+    return qemu_soonest_timeout(timeout_ns, replay_turn_vcpu_max_ns());
 }
