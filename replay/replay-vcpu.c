@@ -1,14 +1,14 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What the loop of the vCPU thread asks: how many instructions it may execute,
- * whether an interrupt or exception comes next, whether a list of timers may
- * run (a checkpoint).
+ * The questions of the vCPU thread's loop: how many instructions may it
+ * execute?  Is an interrupt or an exception the next event?  May a list of
+ * timers run (a checkpoint)?
  *
  * In a replay the vCPU thread gets exactly the recorded number of instructions
- * as its budget.  When they are used up the event behind them is next, and the
- * code that makes such an event finds, when it asks, that it is its turn.  A
- * caller that asks too early is told to come again.
+ * as its budget.  When it has executed them, the event behind them becomes the
+ * next event.  The code that produces an event of this kind then asks, and gets
+ * the answer true.  If it asks earlier, it gets false and asks again later.
  */
 
 #include "qemu/osdep.h"
@@ -17,8 +17,8 @@
 #include "replay-report.h"
 #include "replay-stream.h"
 
-/* How far the vCPU of a replay runs before the main loop has its turn. */
-#define REPLAY_SLICE_INSNS          (1 << 20)
+/* Largest budget of the vCPU in a replay; then the main loop gets the mutex. */
+#define BUDGET_MAX_INSNS          (1 << 20)
 
 /* --- Instructions ------------------------------------------------------ */
 
@@ -28,11 +28,15 @@ int replay_get_instructions(void)
 
     replay_mutex_lock();
     if (replay_next_event_is(REPLAY_EV_INSTRUCTION)) {
-        insns = MIN(replay_now.insns_left, REPLAY_SLICE_INSNS);
+        insns = MIN(replay_now.insns_left, BUDGET_MAX_INSNS);
         if (replay_break_icount != UINT64_MAX) {
             uint64_t now = replay_get_current_icount();
 
-            /* A breakpoint is never behind: loading a snapshot drops it. */
+            /*
+             * No breakpoint lies behind the guest: the budget ends at the
+             * breakpoint, and loading a snapshot of a later instruction removes
+             * it.
+             */
             g_assert(replay_break_icount >= now);
             insns = MIN(insns, replay_break_icount - now);
         }
@@ -41,7 +45,10 @@ int replay_get_instructions(void)
     return insns;
 }
 
-/* At the end of each run of guest code; a recorder waits for an event. */
+/*
+ * Called at the end of each run of guest code.  A recorder counts the
+ * instructions later, when it puts the next event.
+ */
 void replay_account_executed_instructions(void)
 {
     if (replay_mode == REPLAY_MODE_PLAY) {
@@ -51,7 +58,8 @@ void replay_account_executed_instructions(void)
 
 /* --- Interrupts, exceptions, checkpoints ------------------------------- */
 
-static bool replay_next_is_now(ReplayLogEventKind kind)
+/* Returns: whether a replay is at an event of this kind. */
+static bool replay_vcpu_next_is(ReplayLogEventKind kind)
 {
     if (replay_mode != REPLAY_MODE_PLAY) {
         return false;
@@ -60,6 +68,11 @@ static bool replay_next_is_now(ReplayLogEventKind kind)
     return replay_next_event_is(kind);
 }
 
+/*
+ * Record: put an event.  Replay: take the event if it is next.
+ *
+ * Returns: whether the event happens now.
+ */
 static bool replay_vcpu_event(ReplayLogEventKind kind)
 {
     switch (replay_mode) {
@@ -68,7 +81,7 @@ static bool replay_vcpu_event(ReplayLogEventKind kind)
         replay_put0(kind);
         return true;
     case REPLAY_MODE_PLAY:
-        if (!replay_next_is_now(kind)) {
+        if (!replay_vcpu_next_is(kind)) {
             return false;
         }
         replay_take_next();
@@ -85,7 +98,10 @@ bool replay_exception(void)
     }
     if (replay_next_event_is(REPLAY_EV_INSTRUCTION)
         || replay_next_event_is(REPLAY_EV_INTERRUPT)) {
-        /* Until this is taken the vCPU does nothing else: it would wait. */
+        /*
+         * The vCPU does nothing else until it has taken the exception, and the
+         * next event needs the vCPU: the replay would wait forever.
+         */
         replay_mismatch(REPLAY_EV_EXCEPTION);
     }
     return false;
@@ -93,7 +109,7 @@ bool replay_exception(void)
 
 bool replay_has_exception(void)
 {
-    return replay_next_is_now(REPLAY_EV_EXCEPTION);
+    return replay_vcpu_next_is(REPLAY_EV_EXCEPTION);
 }
 
 bool replay_interrupt(void)
@@ -103,10 +119,11 @@ bool replay_interrupt(void)
 
 bool replay_has_interrupt(void)
 {
-    return replay_next_is_now(REPLAY_EV_INTERRUPT);
+    return replay_vcpu_next_is(REPLAY_EV_INTERRUPT);
 }
 
-static ReplayLogEventKind replay_checkpoint_kind(ReplayCheckpoint checkpoint)
+static ReplayLogEventKind
+replay_vcpu_checkpoint_kind(ReplayCheckpoint checkpoint)
 {
     static const ReplayLogEventKind kinds[CHECKPOINT_COUNT] = {
         [CHECKPOINT_CLOCK_WARP_START] = REPLAY_EV_CHECKPOINT_WARP_START,
@@ -124,12 +141,12 @@ static ReplayLogEventKind replay_checkpoint_kind(ReplayCheckpoint checkpoint)
 }
 
 /*
- * While it is stopped, a recorder does nothing that its recording has to know,
- * and a replay nothing that the recording has: the other one does not stop
- * there.  So clocks stand still, and timers that can touch the guest wait for
- * it to go on.
+ * Recorder and replay stop at different places.  So a stopped recorder must not
+ * do anything that needs an event, and a stopped replay must not take any
+ * event.  Therefore clocks stand still, and timers that can touch the guest
+ * wait until the machine continues.
  */
-static bool replay_checkpoint_waits(ReplayCheckpoint checkpoint)
+static bool replay_vcpu_checkpoint_waits(ReplayCheckpoint checkpoint)
 {
     return (checkpoint == CHECKPOINT_CLOCK_HOST
             || checkpoint == CHECKPOINT_CLOCK_VIRTUAL_RT)
@@ -145,10 +162,10 @@ bool replay_checkpoint(ReplayCheckpoint checkpoint)
     }
 
     g_assert(replay_mutex_locked());
-    if (replay_checkpoint_waits(checkpoint)) {
+    if (replay_vcpu_checkpoint_waits(checkpoint)) {
         return false;
     }
-    kind = replay_checkpoint_kind(checkpoint);
+    kind = replay_vcpu_checkpoint_kind(checkpoint);
     if (replay_mode == REPLAY_MODE_RECORD) {
         replay_catch_up();
         replay_put0(kind);
@@ -161,7 +178,7 @@ bool replay_checkpoint(ReplayCheckpoint checkpoint)
     return true;
 }
 
-static bool replay_is_checkpoint(uint8_t kind)
+static bool replay_vcpu_is_checkpoint(uint8_t kind)
 {
     return kind >= REPLAY_EV_CHECKPOINT_WARP_START
            && kind <= REPLAY_EV_CHECKPOINT_RESET;
@@ -176,5 +193,5 @@ bool replay_has_event(void)
     }
     replay_catch_up();
     kind = replay_now.next.kind;
-    return replay_is_checkpoint(kind) || replay_is_async(kind);
+    return replay_vcpu_is_checkpoint(kind) || replay_is_async(kind);
 }
