@@ -3,20 +3,23 @@
  *
  * The queue of asynchronous events.
  *
- * Record: a device or back end that brings something from outside queues an
- * event.  The vCPU thread takes it out between two runs of guest code, puts it
- * into the recording behind the instruction count, and makes it happen.
+ * Record: a device or back end that receives something from outside queues an
+ * event.  Between two runs of guest code the vCPU thread takes the event out of
+ * the queue, puts it into the recording after the instruction count, and runs
+ * it.
  *
- * Replay: the recording says which event happens next.  An event that the
- * recording carries whole (packets, input, characters) is made of its bytes.
- * An event that exists only in the running QEMU (bottom halves, block
- * completions) is looked up in the queue, where the same code queued it as
- * while recording; if it is not in the queue yet, the replay waits for it.
+ * Replay: the recording says which event happens next.  If the recording holds
+ * all the data of the event (packets, input, characters), the event is made
+ * from these bytes.  Otherwise (bottom halves, block completions) the event
+ * calls a function of the running QEMU.  The code that queued such an event
+ * while recording queues it in the replay too, so the vCPU thread looks for it
+ * in the queue; if it is not there yet, the replay waits for it.
  *
- * The queue knows no kind of event.  Each kind has a file of its own, which
+ * This file knows no kind of event.  Each kind has a file of its own, which
  * implements ReplayEventOps; replay.c has the table of all kinds.
  *
- * The replay mutex protects the queue; events run with the BQL held, too.
+ * The replay mutex protects the queue.  Events run with the replay mutex and
+ * the BQL held.
  */
 
 #include "qemu/osdep.h"
@@ -34,8 +37,8 @@ static const ReplayEventOps *ops_of_kind[REPLAY_LOG_KINDS];
 static const ReplayEventOps *with_put_ready[REPLAY_LOG_KINDS];
 static unsigned n_with_put_ready;
 static bool enabled;
-static bool running;        /* an event runs: they do not nest */
-static uint64_t rounds;     /* replay: how often the vCPU thread came by */
+static bool running;        /* replay_async_events() runs; it must not nest */
+static uint64_t rounds;     /* replay: calls of replay_async_events() */
 
 /* --- The queue --------------------------------------------------------- */
 
@@ -51,7 +54,7 @@ void replay_events_queue(ReplayEvent *ev)
     first = QTAILQ_EMPTY(&queue);
     QTAILQ_INSERT_TAIL(&queue, ev, node);
     if (first) {
-        /* If there were others, the vCPU thread is on its way already. */
+        /* If the queue was not empty, the vCPU thread was woken before. */
         replay_wake_vcpu();
     }
 }
@@ -80,7 +83,7 @@ void replay_events_remove(ReplayEvent *ev)
     QTAILQ_REMOVE(&queue, ev, node);
 }
 
-/* An event leaves the queue before it runs: it may fill the queue again. */
+/* An event leaves the queue before it runs, because it may queue others. */
 static ReplayEvent *replay_events_dequeue(void)
 {
     ReplayEvent *ev = QTAILQ_FIRST(&queue);
@@ -91,11 +94,11 @@ static ReplayEvent *replay_events_dequeue(void)
     return ev;
 }
 
-/* --- What the vCPU thread does with it ---------------------------------- */
+/* --- The vCPU thread's round --------------------------------------------- */
 
 /*
- * Record: put and run the events that are queued, and those that they queue.
- * Nothing is put if there are none: not even how far the guest is.
+ * Record: put and run the queued events, and the events that these queue.
+ * Without a queued event nothing is put, not even the instruction count.
  */
 static void replay_events_save(void)
 {
@@ -109,8 +112,8 @@ static void replay_events_save(void)
             ev->ops->run(ev);
         }
         /*
-         * After the queue: a link that goes up does so before the packets that
-         * have arrived since then.
+         * The queue comes first, so that the event which makes a link go up
+         * precedes the packets that have arrived since then.
          */
         for (i = 0; i < n_with_put_ready; i++) {
             with_put_ready[i]->put_ready();
@@ -118,7 +121,7 @@ static void replay_events_save(void)
     } while (!QTAILQ_EMPTY(&queue));
 }
 
-/* Replay: run the events that the recording has here. */
+/* Replay: run the asynchronous events that are next in the recording. */
 static void replay_events_load(void)
 {
     while (replay_is_async(replay_now.next.kind)) {
@@ -128,8 +131,8 @@ static void replay_events_load(void)
 
         ev = ops->load(&replay_now.next, &err);
         if (err) {
-            replay_fail_err(REPLAY_END_REASON_DAMAGED, "The recording was "
-                            "changed by another program than QEMU.", err);
+            replay_fail_err(REPLAY_END_REASON_DAMAGED, "A program other than "
+                            "QEMU has changed the recording.", err);
             return;
         }
         if (!ev) {
@@ -183,7 +186,10 @@ void replay_events_start(const ReplayEventOps *const kinds[])
         }
     }
     for (kind = 0; kind < REPLAY_LOG_KINDS; kind++) {
-        /* The reader returns events of known kinds only: each has its row. */
+        /*
+         * The reader returns only events whose kind has a name, so each
+         * asynchronous kind with a name needs its row in the table.
+         */
         g_assert(!replay_is_async(kind) || !replay_log_event_name(kind)
                  || ops_of_kind[kind]);
     }

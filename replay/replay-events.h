@@ -13,7 +13,7 @@
 
 typedef struct ReplayEventOps ReplayEventOps;
 
-/* The head of an asynchronous event; its kind has more members behind it. */
+/* The first member of an asynchronous event of any kind. */
 typedef struct ReplayEvent {
     const ReplayEventOps *ops;
     QTAILQ_ENTRY(ReplayEvent) node;
@@ -21,24 +21,24 @@ typedef struct ReplayEvent {
 
 /* One kind of asynchronous event. */
 struct ReplayEventOps {
-    ReplayLogEventKind kind;        /* one of ASYNC_* */
+    ReplayLogEventKind kind;        /* one of REPLAY_EV_ASYNC_* */
     /*
-     * Record: put @ev.  NULL if events of this kind are put by @put_ready and
-     * never queued while recording.
+     * Record: put @ev into the recording.  NULL if @put_ready puts the events
+     * of this kind, which are then never queued while recording.
      */
     void (*save)(const ReplayEvent *ev);
     /*
-     * Replay: make the event of what the recording has, or find it in the
-     * queue and take it out.  Returns: an owned event; NULL with @errp set if
-     * the recording is wrong; NULL without @errp if the event has yet to be
-     * queued.
+     * Replay: make the event from @logged, the next event of the recording, or
+     * find it in the queue and remove it from there.  Returns: an owned event;
+     * NULL with @errp set if @logged is invalid; NULL without @errp set if the
+     * event is not queued yet.
      */
     ReplayEvent *(*load)(const ReplayLogEvent *logged, Error **errp);
-    /* Make @ev happen, and free it.  With the BQL. */
+    /* Make @ev happen, and free it.  Context: with the BQL. */
     void (*run)(ReplayEvent *ev);
     /*
-     * Record, optional: put and run the events that wait outside of the queue
-     * and are ready.  Context: vCPU thread, between two runs of guest code;
+     * Record, optional: put and run the events that are ready in a queue of
+     * the kind's own.  Context: vCPU thread, between two runs of guest code;
      * with the BQL.
      */
     void (*put_ready)(void);
@@ -51,16 +51,16 @@ static inline bool replay_is_async(uint8_t kind)
 }
 
 /**
- * replay_events_start: queue events from here on
- * @kinds: all kinds of events, ends with NULL; borrowed for ever
+ * replay_events_start: from now on, queue events
+ * @kinds: all asynchronous kinds of events, ends with NULL; borrowed forever
  *
  * Context: with the BQL; once.
  */
 void replay_events_start(const ReplayEventOps *const kinds[]);
 
 /**
- * replay_events_stop: run the events that are queued, and from here on each
- * event at once
+ * replay_events_stop: run the queued events, and from now on each event as soon
+ * as it is passed to replay_events_queue()
  *
  * Context: with the BQL.
  */
@@ -70,16 +70,17 @@ void replay_events_stop(void);
  * replay_events_queue: queue an asynchronous event
  * @ev: owned
  *
- * It runs at once if events are not queued (replay_events_enabled()).
+ * If replay_events_enabled() is false, the event runs at once.
  */
 void replay_events_queue(ReplayEvent *ev);
 
-/* Returns: whether the queue has events. */
+/* Returns: whether there are events in the queue. */
 bool replay_events_pending(void);
 
 /**
- * replay_events_find: the first event in the queue that @match returns true for
- * @match: is called with an event and @opaque
+ * replay_events_find: find the first event in the queue that matches
+ * @match: called with an event and @opaque; returns whether the event matches
+ * @opaque: for @match
  *
  * Returns: the event, borrowed from the queue; or NULL.
  */
@@ -87,10 +88,10 @@ ReplayEvent *replay_events_find(bool (*match)(const ReplayEvent *ev,
                                               const void *opaque),
                                 const void *opaque);
 
-/* Takes @ev out of the queue; the caller owns it then. */
+/* Remove @ev from the queue; the caller owns it then. */
 void replay_events_remove(ReplayEvent *ev);
 
-/* Returns: how often the vCPU thread of a replay has looked for events. */
+/* Replay.  Returns: how often replay_async_events() has been called. */
 uint64_t replay_events_rounds(void);
 
 #endif
