@@ -1,13 +1,15 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The replay mutex.  It keeps events whole and in one order while the main
- * loop and the vCPU thread both make them.  It hands out tickets, so that a
- * thread that releases it and takes it again at once, as the vCPU does, waits
- * for whoever asked in between.
+ * The replay mutex.  The main loop and the vCPU thread both produce events; the
+ * mutex keeps each event whole, and all events in one order.  Each thread that
+ * locks the mutex draws a ticket, and the tickets are served in order.  So when
+ * the vCPU thread unlocks the mutex and locks it again at once, a thread that
+ * has called replay_mutex_lock() in between gets the mutex first.
  *
- * The vCPU thread has it while it executes the guest's code.  Who has to wait
- * for it asks the vCPU to come out: packets would be late otherwise.
+ * The vCPU thread holds the mutex while it executes guest code.  A thread that
+ * has to wait for the mutex kicks the vCPU out of the guest code, because
+ * packets would be late otherwise.
  */
 
 #include "qemu/osdep.h"
@@ -19,13 +21,13 @@
 #include "replay-mutex.h"
 
 static struct {
-    QemuMutex lock;         /* of the members below */
+    QemuMutex lock;         /* protects the members below */
     QemuCond turn;          /* @serving has changed */
-    uint64_t next_ticket;
-    uint64_t serving;
+    uint64_t next_ticket;   /* for the next thread that locks the mutex */
+    uint64_t serving;       /* ticket of the thread that holds the mutex */
 } mutex;
 
-/* Whether this thread is the one that is being served. */
+/* Whether this thread holds the mutex. */
 static __thread bool held;
 
 void replay_mutex_create(void)
@@ -49,7 +51,10 @@ void replay_mutex_lock(void)
         return;
     }
 
-    /* Whoever has the BQL must not wait for one who waits for the BQL. */
+    /*
+     * The thread that holds the replay mutex may be waiting for the BQL, so a
+     * thread that waited for the mutex with the BQL held would deadlock.
+     */
     g_assert(!qemu_mutex_iothread_locked());
     g_assert(!held);
 
@@ -90,7 +95,7 @@ bool replay_mutex_release(void)
     return true;
 }
 
-static void replay_do_nothing(CPUState *cpu, run_on_cpu_data data)
+static void replay_mutex_do_nothing(CPUState *cpu, run_on_cpu_data data)
 {
 }
 
@@ -98,10 +103,11 @@ void replay_wake_vcpu(void)
 {
     if (all_cpu_threads_idle() || !replay_mutex_locked()) {
         /*
-         * A kick alone does not get a halted vCPU out of its sleep; and
-         * without the mutex, it may be halted by the time of the kick.
+         * A kick alone does not wake the thread of a halted vCPU, but queued
+         * work does.  Without the replay mutex, the guest may halt between
+         * this check and the kick.
          */
-        async_run_on_cpu(first_cpu, replay_do_nothing, RUN_ON_CPU_NULL);
+        async_run_on_cpu(first_cpu, replay_mutex_do_nothing, RUN_ON_CPU_NULL);
     } else {
         qemu_cpu_kick(first_cpu);
     }

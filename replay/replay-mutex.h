@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The replay mutex, for the files below replay/.  sysemu/replay.h has what
- * everybody calls.
+ * The replay mutex: functions for the files in replay/ only.  sysemu/replay.h
+ * declares the functions that the rest of QEMU calls too.
  */
 
 #ifndef REPLAY_MUTEX_H
@@ -12,8 +12,8 @@
 void replay_mutex_create(void);
 
 /*
- * Have the vCPU thread leave the guest code, or its sleep if the guest is
- * halted, and run replay_async_events().  Context: BQL.
+ * Make the vCPU thread call replay_async_events() soon: it leaves the guest
+ * code, or wakes up if the guest is halted.  Context: with the BQL.
  */
 void replay_wake_vcpu(void);
 

@@ -1,9 +1,9 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Where the guest and its recording are: the state that the files below
- * replay/ share.  Unless a member says otherwise it belongs to the replay
- * mutex.
+ * Where the guest and its recording are: the state that all files in replay/
+ * share.  The replay mutex protects it, unless the comment of a member says
+ * otherwise.
  */
 
 #ifndef REPLAY_NOW_H
@@ -17,7 +17,7 @@
 /* replay_now.next.kind when the recording has no next event. */
 #define REPLAY_EV_NONE              0xff
 
-/* The options of -icount that say what to do with the recording. */
+/* The rr options of -icount. */
 typedef struct ReplayOptions {
     char *filename;             /* rrfile=, owned */
     bool compress;              /* rrcompress=zlib */
@@ -28,72 +28,82 @@ typedef struct ReplayOptions {
 } ReplayOptions;
 
 typedef struct ReplayNow {
-    /* Part of a snapshot of the virtual machine. */
+    /* These are saved in a snapshot of the virtual machine. */
 
-    /* ns, the value that each clock had when it was last read */
+    /* value of each clock when it was last read, ns */
     int64_t clock_ns[REPLAY_CLOCK_COUNT];
-    /* instructions that were recorded or replayed */
+    /* number of instructions that were recorded or replayed */
     uint64_t icount;
-    /* replay: left of @next if that is an INSTRUCTION event, else 0 */
+    /*
+     * replay: if @next is an INSTRUCTION event, how many of its instructions
+     * the vCPU has not executed yet; else 0
+     */
     uint64_t insns_left;
-    /* id for the next block request */
+    /* number that the next block request gets */
     uint64_t next_block_id;
-    /* replay: of @next; record: set when a snapshot is made */
+    /*
+     * replay: position of @next in the recording; record: position of the next
+     * event, valid only while a snapshot is saved
+     */
     ReplayLogPos pos;
-    /* of the recording */
+    /* UUID of the recording */
     QemuUUID uuid;
 
-    /* Not part of a snapshot: a replay reads it again at @pos. */
+    /* Not saved: after a snapshot was loaded, a replay reads it at @pos. */
 
     /* replay: the next event of the recording */
     ReplayLogEvent next;
 
-    /* Not part of a snapshot: this QEMU. */
+    /* Not saved: these belong to this QEMU process. */
 
     /* set by replay_configure(), then read-only and readable without a lock */
     ReplayOptions options;
-    /* replay: of the recorded machine, borrowed from the reader; or NULL */
+    /*
+     * replay: description of the recorded machine, borrowed from the reader;
+     * NULL if no reader is open
+     */
     const ReplayLogDescription *description;
-    /* replay: bytes of the file up to the end of the chunk that is replayed */
+    /* replay: file offset of the end of the chunk that is being replayed */
     uint64_t read_bytes;
-    /* the machine has run; set once */
+    /* the machine has started to run; never reset */
     bool begun;
-    /* replay: it cannot go on, and the user was told */
+    /* replay: it cannot continue, and the failure was reported */
     bool failed;
 } ReplayNow;
 
 extern ReplayNow replay_now;
 
 /*
- * A breakpoint of the replay: the instruction count at which @..._timer is
- * armed; UINT64_MAX without a breakpoint.
+ * A breakpoint of the replay: the instruction count at which
+ * replay_break_timer is armed.  UINT64_MAX if there is no breakpoint.
  */
 extern uint64_t replay_break_icount;
 extern QEMUTimer *replay_break_timer;
 
-/* Returns: whether a machine that is recorded or replayed has run. */
+/* Returns: whether a machine that is recorded or replayed has begun to run. */
 bool replay_has_begun(void);
 
 /*
- * Returns: whether time goes on for the guest: the machine runs, or the guest
- * has suspended it and waits for a clock to wake it.
+ * Returns: whether time passes for the guest: the machine runs, or the guest
+ * has suspended it and a clock may wake it.
  */
 bool replay_machine_is_live(void);
 
 /*
- * Returns: for the main loop, whether a machine that has begun is stopped.
- * Always false in the vCPU thread, which may still execute guest code when the
- * run state has changed already: that belongs to the recording.
+ * Returns: in the main loop, whether a machine that has begun to run is now
+ * stopped.  In the vCPU thread always false: this thread may still execute
+ * guest code after the run state has changed, and this code is part of the
+ * recording.
  */
 bool replay_is_stopped(void);
 
-/* Returns: the rrfile= option, borrowed; NULL without record and replay. */
+/* Returns: the rrfile= option, borrowed; NULL in REPLAY_MODE_NONE. */
 const char *replay_filename(void);
 
 /* Returns: whether the replay has failed. */
 bool replay_has_failed(void);
 
-/* The replay cannot go on, and the user was told: no event is next. */
+/* The replay cannot continue: mark it as failed, with no next event. */
 void replay_set_failed(void);
 
 #endif
