@@ -1,12 +1,15 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The one place that says that a replay has ended, and how: with its
- * recording, or because it cannot go on.  Then QEMU exits with status 1, or
- * the machine is paused with monitor and gdb alive, as -icount rrerror= says.
+ * Reports about the end of a replay.  A replay ends at the end of its
+ * recording, or because it cannot continue.  In the second case QEMU exits with
+ * status 1 or, with -icount rrerror=stop, pauses the machine and keeps monitor
+ * and gdb usable.
  *
- * The report has two faces with the same content: lines on stderr, and the QMP
- * events REPLAY_DIVERGED and REPLAY_ENDED.  Its size is bounded.
+ * The report of a replay that cannot continue has the same content in two
+ * forms: lines on stderr, and one of the QMP events REPLAY_DIVERGED and
+ * REPLAY_ENDED.  Its size is bounded.  The regular end of the recording is
+ * reported only as the QMP event REPLAY_ENDED.
  */
 
 #include "qemu/osdep.h"
@@ -20,7 +23,7 @@
 #include "trace.h"
 #include "replay-report.h"
 
-/* How many events a report looks back. */
+/* A report lists up to this number of events that were replayed before. */
 #define LAST_EVENTS     16
 
 #define DIVERGED_REMEDY \
@@ -29,43 +32,42 @@
 
 /* Replay mutex. */
 static struct {
-    bool ended;                         /* said once */
-    ReplayLogEvent last[LAST_EVENTS];   /* ring; their data is gone */
-    uint64_t remembered;                /* all events that were put into it */
-    /* What the guest makes now; REPLAY_EV_NONE if nobody has said so. */
-    uint8_t came;
-    const char *came_adapter;           /* borrowed; or NULL */
-    uint64_t came_packet;
-} report = { .came = REPLAY_EV_NONE };
+    bool ended;                         /* the end was reported */
+    ReplayLogEvent last[LAST_EVENTS];   /* ring; their .data is not valid */
+    uint64_t replayed;                  /* events put into @last so far */
+    /* The event that the guest produces now; REPLAY_EV_NONE if not known. */
+    uint8_t guest_kind;
+    const char *guest_adapter;          /* borrowed; or NULL */
+    uint64_t guest_packet;
+} report = { .guest_kind = REPLAY_EV_NONE };
 
 void replay_report_reset(void)
 {
     report.ended = false;
-    report.remembered = 0;
+    report.replayed = 0;
 }
 
 void replay_report_guest_event(ReplayLogEventKind kind, const char *adapter,
                                uint64_t packet)
 {
-    report.came = kind;
-    report.came_adapter = adapter;
-    report.came_packet = packet;
+    report.guest_kind = kind;
+    report.guest_adapter = adapter;
+    report.guest_packet = packet;
 }
 
 void replay_report_replayed(const ReplayLogEvent *ev)
 {
-    report.came = REPLAY_EV_NONE;
-
-    report.last[report.remembered++ % LAST_EVENTS] = *ev;
+    report.guest_kind = REPLAY_EV_NONE;
+    report.last[report.replayed++ % LAST_EVENTS] = *ev;
 }
 
-static const char *replay_kind_name(uint8_t kind)
+static const char *replay_report_kind_name(uint8_t kind)
 {
     return replay_log_event_name(kind) ?: "none";
 }
 
-/* The adapter that an event is about, or NULL; borrowed. */
-static const char *replay_event_adapter(const ReplayLogEvent *ev)
+/* Returns: name of the adapter that @ev is about, borrowed; or NULL. */
+static const char *replay_report_event_adapter(const ReplayLogEvent *ev)
 {
     switch (ev->kind) {
     case REPLAY_EV_ASYNC_NET:
@@ -79,15 +81,15 @@ static const char *replay_event_adapter(const ReplayLogEvent *ev)
     }
 }
 
-/* Returns: an owned line: "1234 icount 5678 async-net n0 0 (60 bytes)". */
-static char *replay_event_line(const ReplayLogEvent *ev)
+/* Returns: @ev as "1234 icount 5678 async-net n0 0 (60 bytes)", owned. */
+static char *replay_report_event_line(const ReplayLogEvent *ev)
 {
     g_autoptr(GString) line = g_string_new(NULL);
-    const char *adapter = replay_event_adapter(ev);
+    const char *adapter = replay_report_event_adapter(ev);
     unsigned i;
 
     g_string_printf(line, "%" PRIu64 " icount %" PRIu64 " %s", ev->number,
-                    ev->icount, replay_kind_name(ev->kind));
+                    ev->icount, replay_report_kind_name(ev->kind));
     if (adapter) {
         g_string_append_printf(line, " %s", adapter);
     }
@@ -100,32 +102,33 @@ static char *replay_event_line(const ReplayLogEvent *ev)
     return g_string_free(g_steal_pointer(&line), false);
 }
 
-static strList *replay_last_events(void)
+static strList *replay_report_last_events(void)
 {
     strList *list = NULL;
     strList **tail = &list;
-    uint64_t i = report.remembered;
+    uint64_t i = report.replayed;
 
-    for (i -= MIN(i, LAST_EVENTS); i < report.remembered; i++) {
-        QAPI_LIST_APPEND(tail, replay_event_line(&report.last[i
-                                                              % LAST_EVENTS]));
+    for (i -= MIN(i, LAST_EVENTS); i < report.replayed; i++) {
+        const ReplayLogEvent *ev = &report.last[i % LAST_EVENTS];
+
+        QAPI_LIST_APPEND(tail, replay_report_event_line(ev));
     }
     return list;
 }
 
-/* Where recording and guest are.  Returns: owned. */
-static ReplayEndInfo *replay_end_info(ReplayEndReason reason,
-                                      const char *message)
+/* Returns: the place of recording and guest, owned. */
+static ReplayEndInfo *replay_report_end_info(ReplayEndReason reason,
+                                             const char *message)
 {
     const ReplayLogEvent *ev = &replay_now.next;
     ReplayEndInfo *info = g_new0(ReplayEndInfo, 1);
-    const char *adapter = replay_event_adapter(ev);
+    const char *adapter = replay_report_event_adapter(ev);
     CPUState *cpu = current_cpu ?: first_cpu;
 
     info->filename = g_strdup(replay_filename());
     info->reason = reason;
     info->message = g_strdup(message);
-    info->expected = g_strdup(replay_kind_name(ev->kind));
+    info->expected = g_strdup(replay_report_kind_name(ev->kind));
     info->event = replay_now.pos.event;
     info->packet = replay_now.pos.packet;
     info->recorded_icount = replay_now.pos.icount;
@@ -134,7 +137,7 @@ static ReplayEndInfo *replay_end_info(ReplayEndReason reason,
         info->has_file_offset = true;
         info->file_offset = ev->file_offset;
     } else if (reason != REPLAY_END_REASON_STUCK) {
-        /* Where the recording is not what it should be, or ends. */
+        /* The place where the recording is damaged or ends. */
         info->has_file_offset = true;
         info->file_offset = replay_now.read_bytes;
     }
@@ -142,13 +145,13 @@ static ReplayEndInfo *replay_end_info(ReplayEndReason reason,
         info->has_adapter = true;
         info->adapter = g_strdup(adapter);
     }
-    if (report.came != REPLAY_EV_NONE) {
+    if (report.guest_kind != REPLAY_EV_NONE) {
         info->has_came = true;
-        info->came = g_strdup(replay_kind_name(report.came));
-        if (report.came_adapter) {
+        info->came = g_strdup(replay_report_kind_name(report.guest_kind));
+        if (report.guest_adapter) {
             info->has_came_adapter = info->has_came_packet = true;
-            info->came_adapter = g_strdup(report.came_adapter);
-            info->came_packet = report.came_packet;
+            info->came_adapter = g_strdup(report.guest_adapter);
+            info->came_packet = report.guest_packet;
         }
     }
     info->icount = replay_now.icount;
@@ -157,11 +160,11 @@ static ReplayEndInfo *replay_end_info(ReplayEndReason reason,
         info->cpu = cpu->cpu_index;
         info->pc = CPU_GET_CLASS(cpu)->get_pc(cpu);
     }
-    info->last_events = replay_last_events();
+    info->last_events = replay_report_last_events();
     return info;
 }
 
-static void replay_print(const ReplayEndInfo *info)
+static void replay_report_print(const ReplayEndInfo *info)
 {
     const strList *line;
 
@@ -181,7 +184,7 @@ static void replay_print(const ReplayEndInfo *info)
     }
     error_printf("\n");
     if (info->has_came) {
-        error_printf("  the guest makes the event '%s'", info->came);
+        error_printf("  the guest produced the event '%s'", info->came);
         if (info->has_came_adapter) {
             error_printf(", packet %" PRId64 " through adapter %s",
                          info->came_packet, info->came_adapter);
@@ -196,8 +199,8 @@ static void replay_print(const ReplayEndInfo *info)
     }
 }
 
-/* Nothing is next any more, and the vCPU gets out of the guest's code. */
-static void replay_halt(void)
+/* Leaves the replay without a next event, and requests to pause the machine. */
+static void replay_report_pause(void)
 {
     replay_set_failed();
     if (current_cpu) {
@@ -208,8 +211,8 @@ static void replay_halt(void)
 }
 
 /* @err: owned */
-static void replay_report(ReplayEndReason reason, const char *remedy,
-                          Error *err)
+static void replay_report_fail(ReplayEndReason reason, const char *remedy,
+                               Error *err)
 {
     g_autoptr(ReplayEndInfo) info = NULL;
 
@@ -219,13 +222,13 @@ static void replay_report(ReplayEndReason reason, const char *remedy,
     }
     replay_now.failed = true;
 
-    info = replay_end_info(reason, error_get_pretty(err));
+    info = replay_report_end_info(reason, error_get_pretty(err));
     trace_replay_fail(ReplayEndReason_str(reason), info->icount, info->message);
     if (remedy) {
         error_append_hint(&err, "%s\n", remedy);
     }
     error_reportf_err(err, "the replay of '%s' ends here: ", info->filename);
-    replay_print(info);
+    replay_report_print(info);
     if (reason == REPLAY_END_REASON_DIVERGED
         || reason == REPLAY_END_REASON_STUCK) {
         qapi_event_send_replay_diverged(info);
@@ -237,7 +240,7 @@ static void replay_report(ReplayEndReason reason, const char *remedy,
         exit(EXIT_FAILURE);
     }
     error_printf("The virtual machine is paused (rrerror=stop).\n");
-    replay_halt();
+    replay_report_pause();
 }
 
 void replay_fail(ReplayEndReason reason, const char *remedy,
@@ -251,12 +254,12 @@ void replay_fail(ReplayEndReason reason, const char *remedy,
     message = g_strdup_vprintf(fmt, ap);
     va_end(ap);
     error_setg(&err, "%s", message);
-    replay_report(reason, remedy, err);
+    replay_report_fail(reason, remedy, err);
 }
 
 void replay_fail_err(ReplayEndReason reason, const char *remedy, Error *err)
 {
-    replay_report(reason, remedy, err);
+    replay_report_fail(reason, remedy, err);
 }
 
 void replay_diverge(const char *fmt, ...)
@@ -273,9 +276,9 @@ void replay_diverge(const char *fmt, ...)
 void replay_mismatch(ReplayLogEventKind expected)
 {
     replay_report_guest_event(expected, NULL, 0);
-    replay_diverge("the guest does something that needs the event '%s', the "
-                   "recording has '%s'", replay_kind_name(expected),
-                   replay_kind_name(replay_now.next.kind));
+    replay_diverge("the guest needs the event '%s', but the next recorded "
+                   "event is '%s'", replay_report_kind_name(expected),
+                   replay_report_kind_name(replay_now.next.kind));
 }
 
 void replay_report_end(void)
@@ -286,7 +289,7 @@ void replay_report_end(void)
         return;
     }
     report.ended = true;
-    info = replay_end_info(REPLAY_END_REASON_END,
-                           "the recording ends here");
+    info = replay_report_end_info(REPLAY_END_REASON_END,
+                                  "the recording ends here");
     qapi_event_send_replay_ended(info);
 }
