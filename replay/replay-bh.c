@@ -1,10 +1,10 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Bottom halves that the guest can notice, and completions of block requests:
- * events that call a function of the running QEMU.  The recording has an id for
- * each: the instruction count at which a bottom half was scheduled, or the
- * number of the block request.
+ * Bottom halves that the guest can notice, and completions of block requests.
+ * These events call a function of the running QEMU, so the recording has only
+ * an id for each: the instruction count at which a bottom half was scheduled,
+ * or the number of the block request.
  */
 
 #include "qemu/osdep.h"
@@ -15,12 +15,12 @@
 #include "replay-kinds.h"
 #include "replay-stream.h"
 
-/* A bottom half of any sort: they differ in who calls them. */
+/* A bottom half of any of the three kinds. */
 typedef struct ReplayBHEvent {
     ReplayEvent ev;
     uint64_t id;
-    QEMUBH *bh;             /* BH, BLOCK: borrowed */
-    QEMUBHFunc *cb;         /* BH_ONESHOT */
+    QEMUBH *bh;             /* BH and BLOCK: borrowed; else NULL */
+    QEMUBHFunc *cb;         /* BH_ONESHOT: called with @opaque; else NULL */
     void *opaque;
 } ReplayBHEvent;
 
@@ -100,7 +100,7 @@ static bool replay_bh_calls(const ReplayEvent *ev, const void *bh)
            && container_of(ev, ReplayBHEvent, ev)->bh == bh;
 }
 
-/* The event that will call @bh, or NULL. */
+/* Returns: the queued event that will call @bh, borrowed; or NULL. */
 static ReplayEvent *replay_bh_find(const QEMUBH *bh)
 {
     return replay_events_find(replay_bh_calls, bh);
@@ -122,8 +122,8 @@ void replay_bh_forget_event(QEMUBH *bh)
 
     if (!replay_events_enabled() || !replay_mutex_locked()) {
         /*
-         * Bottom halves that are scheduled as events belong to threads that
-         * hold the mutex: @bh is not one of them.
+         * Only threads that hold the replay mutex schedule a bottom half as an
+         * event, so there is no event for @bh.
          */
         return;
     }
@@ -162,9 +162,11 @@ uint64_t blkreplay_next_id(void)
 /* --- Requests under way ------------------------------------------------ */
 
 /*
- * Does the host work on a request?  Only a node without children says so: what
- * is above it may have put the completion into the replay queue, to wait there
- * for the recording.
+ * Returns: whether the host is working on a request to @bs.
+ *
+ * Only the nodes without children are asked.  The nodes above them also count
+ * a request that the host has completed, while its completion is in the queue
+ * of events and waits for the recording.
  */
 static bool replay_block_node_is_busy(BlockDriverState *bs)
 {
