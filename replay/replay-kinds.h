@@ -1,9 +1,9 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The kinds of events: the operations of the asynchronous ones, and what the
- * floors above call of a kind.  Unless it says otherwise, everything here needs
- * the replay mutex.
+ * The kinds of events: the operations of the asynchronous kinds, and the
+ * functions of single kinds that the layers above call.  Callers of these
+ * functions hold the replay mutex, unless a comment says otherwise.
  */
 
 #ifndef REPLAY_KINDS_H
@@ -27,7 +27,7 @@ extern const ReplayEventOps replay_link_ops;
 
 /* --- Bottom halves and block requests ------------------------------------ */
 
-/* Returns: whether the host works on a block request. */
+/* Returns: whether the host is working on a block request. */
 bool replay_block_is_busy(void);
 
 /* --- Requests to shut down ------------------------------------------------ */
@@ -53,11 +53,12 @@ void replay_shutdown_finish(void);
 /* --- Clocks -------------------------------------------------------------- */
 
 /**
- * replay_skip_clocks: pass over readings of clocks that no code repeats
+ * replay_skip_clocks: take readings of clocks that the replay does not repeat
  *
- * Code that reads a clock for the guest does so in the same turn as the event
- * before it in the recording.  So a reading that is next when the main loop
- * has its turn was QEMU's own (while it made a snapshot, for example).
+ * Code that reads a clock for the guest reads it right after it has taken the
+ * event before the reading.  So if a reading is still next when the main loop
+ * begins a round, QEMU read the clock for its own use while recording, for
+ * example in order to make a snapshot.
  *
  * Context: main loop; replay.
  */
@@ -65,39 +66,41 @@ void replay_skip_clocks(void);
 
 /* --- Character devices --------------------------------------------------- */
 
-/* Add the character devices that are recorded to @d. */
+/* Add the recorded character devices to @d. */
 void replay_char_describe(ReplayLogDescription *d);
 
 /* --- Adapters and packets ------------------------------------------------ */
 
-/* Add the adapters to @d, in the order of their numbers. */
+/* Add the adapters to @d, in the order of their numbers in the recording. */
 void replay_net_describe(ReplayLogDescription *d);
 
 /**
- * replay_net_begin: give the adapters their numbers; the set is fixed now
- * @recorded: replay: the description of the recording; record: NULL
+ * replay_net_begin: fix the set of adapters, and number them
+ * @recorded: replay: the description of the recorded machine, borrowed; record:
+ *            NULL
  *
  * A replay takes the numbers from @recorded.  A recorder numbers the adapters
- * in the order in which replay_net_describe() has named them.
+ * in the order in which replay_net_describe() has added them.
  *
  * Context: once, when the machine first runs.
  */
 void replay_net_begin(const ReplayLogDescription *recorded);
 
-/* The recording has ended: adapters have no numbers any more. */
+/* Record and replay end: the adapters lose their numbers. */
 void replay_net_finish(void);
 
 /**
- * replay_net_poll: wake the vCPU thread if a NIC can take packets, and let
- * netdevs go on that can
- * @timeout_ns: how long the main loop would sleep; -1 for ever
+ * replay_net_poll: wake the vCPU thread if a NIC can accept packets that wait
+ * for it, and let a netdev read again when its adapter's queue has room
+ * @timeout_ns: how long the main loop would sleep, ns; -1 is forever
  *
- * Context: main loop, before it polls; BQL, the replay mutex is not needed.
- * Returns: how long it may sleep, ns; -1 for ever.
+ * Context: main loop, before it polls; with the BQL, without need of the replay
+ * mutex.
+ * Returns: how long the main loop may sleep, ns; -1 is forever.
  */
 int64_t replay_net_poll(int64_t timeout_ns);
 
-/* Returns: the adapters for query-replay; owned. */
+/* Returns: the adapters and their counters for query-replay; owned. */
 ReplayAdapterInfoList *replay_net_query(void);
 
 #endif
