@@ -1,8 +1,9 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The link of a NIC: an asynchronous event.  A replay changes the link at the
- * same instruction, and refuses set_link.
+ * The link of a NIC.  When the user changes it with set_link, the change is an
+ * asynchronous event.  A replay changes the link at the same instruction, and
+ * refuses set_link.
  */
 
 #include "qemu/osdep.h"
@@ -13,12 +14,12 @@
 #include "replay-kinds.h"
 #include "replay-stream.h"
 
-/* The longest name of a network client that is recorded. */
+/* A change of a network client with a longer name is not recorded. */
 #define NAME_MAX_BYTES      REPLAY_LOG_ADAPTER_NAME_MAX_BYTES
 
 typedef struct ReplayLink {
     ReplayEvent ev;
-    uint64_t up;                        /* 1, or 0: down */
+    uint64_t up;                        /* 1: up; 0: down */
     char name[NAME_MAX_BYTES + 1];      /* of a network client */
 } ReplayLink;
 
@@ -32,7 +33,10 @@ static ReplayEvent *replay_link_new(uint64_t up, const char *name)
     return &s->ev;
 }
 
-/* Returns the number of clients of that name, 0 if it can't be recorded. */
+/*
+ * Fills in @ncs with the network clients named @name.  Returns: their number;
+ * 0 if the name is too long to be recorded.
+ */
 static int replay_link_find(const char *name,
                             NetClientState *ncs[MAX_QUEUE_NUM])
 {
@@ -44,9 +48,10 @@ static int replay_link_find(const char *name,
 }
 
 /*
- * A back end drops what comes while its link is down.  The guest does not see
- * that end of the cable: it goes up when the user says so, and what comes from
- * then on waits behind the event that makes the NIC's link go up.
+ * A back end drops the packets that it receives while its own link is down.
+ * The guest cannot see the link of the back end.  So this link goes up as soon
+ * as the user says so, and the packets that the back end receives from then on
+ * wait behind the event that makes the link of the NIC go up.
  */
 static void replay_link_open(NetClientState **ncs, int count)
 {
@@ -69,12 +74,15 @@ bool replay_link_set(const char *name, bool up, Error **errp)
     }
     if (replay_mode == REPLAY_MODE_PLAY) {
         error_setg(errp, "set_link: the virtual machine is being replayed, "
-                   "and its links change as they were recorded");
+                   "and its links change only as recorded");
         return true;
     }
     count = replay_link_find(name, ncs);
     if (count == 0) {
-        /* The caller says so. */
+        /*
+         * The caller reports that there is no such client.  If the name is too
+         * long to be recorded, the caller changes the link unrecorded.
+         */
         return false;
     }
     replay_events_queue(replay_link_new(up, name));
@@ -97,7 +105,7 @@ static ReplayEvent *replay_link_load(const ReplayLogEvent *logged, Error **errp)
     g_autofree char *name = NULL;
 
     if (logged->num[0] > 1) {
-        error_setg(errp, "a link is neither up nor down, but %" PRIu64,
+        error_setg(errp, "invalid link state %" PRIu64 " (expected 0 or 1)",
                    logged->num[0]);
         return NULL;
     }
@@ -107,8 +115,8 @@ static ReplayEvent *replay_link_load(const ReplayLogEvent *logged, Error **errp)
         || replay_link_find(name, ncs) == 0) {
         g_autofree char *printable = g_strescape(name, NULL);
 
-        error_setg(errp, "the link of the network client '%s' changes, which "
-                   "is not there", printable);
+        error_setg(errp, "the link of the network client '%s' changes, but "
+                   "there is no such client", printable);
         return NULL;
     }
     return replay_link_new(logged->num[0], name);
