@@ -1,9 +1,11 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Audio: how much the back end played, and the samples that came in.  A
- * sample is two 64-bit numbers, left and right, little-endian.  Of samples
- * that do not fit into one event the guest is given what does.
+ * Audio: synchronous events with the number of samples that the audio back end
+ * played, and with the samples that it captured.  The recording stores a sample
+ * as two little-endian 64-bit numbers, left and right.  If a back end captures
+ * more than SAMPLES_MAX samples at once, the recorder drops the last of them,
+ * so that the guest gets only those that fit into one event.
  */
 
 #include "qemu/osdep.h"
@@ -24,8 +26,9 @@ void replay_audio_out(size_t *played)
     } else if (replay_mode == REPLAY_MODE_PLAY
                && replay_expect(REPLAY_EV_AUDIO_OUT)) {
         if (replay_now.next.num[0] > *played) {
-            replay_diverge("the recording played %" PRIu64 " samples where "
-                           "there are %zu", replay_now.next.num[0], *played);
+            replay_diverge("the recording played %" PRIu64 " audio samples, "
+                           "but only %zu are available",
+                           replay_now.next.num[0], *played);
             return;
         }
         *played = replay_now.next.num[0];
@@ -60,9 +63,9 @@ static void replay_audio_load(size_t *recorded, void *samples, size_t *wpos,
 
     if (count > size || ev->num[1] >= size
         || ev->len_bytes != count * SAMPLE_BYTES) {
-        replay_diverge("%" PRIu64 " audio samples in %zu bytes, for "
-                       "position %" PRIu64 " of a ring of %zu", count,
-                       ev->len_bytes, ev->num[1], size);
+        replay_diverge("an audio event has %" PRIu64 " samples in %zu bytes, "
+                       "for position %" PRIu64 " in a ring of %zu samples",
+                       count, ev->len_bytes, ev->num[1], size);
         *recorded = 0;
         return;
     }

@@ -1,9 +1,11 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Character devices: bytes that come in are asynchronous events, results of
- * writes and of synchronous reads are synchronous ones.  A device is known by
- * the order of its making; the description of the machine has the labels.
+ * Character devices.  The bytes that a character device receives are
+ * asynchronous events; the results of writes and of blocking reads are
+ * synchronous events.  A device is identified by its number, in the order in
+ * which the devices were registered.  The description of the machine has their
+ * labels in this order.
  */
 
 #include "qemu/osdep.h"
@@ -17,13 +19,13 @@
 typedef struct ReplayCharRead {
     ReplayEvent ev;
     uint64_t id;            /* index in @devices */
-    uint64_t frontend;      /* CHAR_MUX */
+    uint64_t frontend;      /* CHAR_MUX: number of the front end; else 0 */
     size_t len_bytes;
     uint8_t data[];
 } ReplayCharRead;
 
-/* Main thread, start-up. */
-static GPtrArray *devices;  /* of Chardev, borrowed */
+/* Main thread, start-up; read-only after that. */
+static GPtrArray *devices;  /* of Chardev, borrowed; NULL if there are none */
 
 void replay_register_char_driver(Chardev *chr)
 {
@@ -48,7 +50,7 @@ void replay_char_describe(ReplayLogDescription *d)
     }
 }
 
-/* --- Bytes that come in ------------------------------------------------ */
+/* --- Received bytes ---------------------------------------------------- */
 
 static ReplayEvent *replay_char_read_new(const ReplayEventOps *ops, uint64_t id,
                                          uint64_t frontend, const uint8_t *buf,
@@ -64,16 +66,16 @@ static ReplayEvent *replay_char_read_new(const ReplayEventOps *ops, uint64_t id,
     return &s->ev;
 }
 
-static uint64_t replay_char_id(const Chardev *s)
+static uint64_t replay_char_id(const Chardev *chr)
 {
     guint i;
 
     for (i = 0; devices && i < devices->len; i++) {
-        if (g_ptr_array_index(devices, i) == s) {
+        if (g_ptr_array_index(devices, i) == chr) {
             return i;
         }
     }
-    /* qemu_chr_replay() is set by the one who registers. */
+    /* Callers check qemu_chr_replay(), which only registered devices set. */
     g_assert_not_reached();
 }
 
@@ -110,12 +112,13 @@ static ReplayEvent *replay_char_read_load(const ReplayLogEvent *logged,
 
     if (!devices || id >= devices->len) {
         error_setg(errp, "bytes are for character device number %" PRIu64
-                   ", and there are %u", id, devices ? devices->len : 0);
+                   ", but only %u devices are recorded", id,
+                   devices ? devices->len : 0);
         return NULL;
     }
     if (mux && !qemu_chr_mux_has(g_ptr_array_index(devices, id), frontend)) {
         error_setg(errp, "bytes are for front end number %" PRIu64 " of "
-                   "character device number %" PRIu64 ", which is not there",
+                   "character device number %" PRIu64 ", which does not exist",
                    frontend, id);
         return NULL;
     }
@@ -173,8 +176,7 @@ void replay_char_write_event_load(int *res, int *offset)
     written = replay_now.next.num[1];
     if (written < 0 || written > *offset) {
         replay_diverge("the guest writes %d bytes to a character device, "
-                       "of which the recording wrote %" PRId64, *offset,
-                       written);
+                       "but the recording wrote %" PRId64, *offset, written);
         return;
     }
     *res = (int64_t)replay_now.next.num[0];
@@ -197,8 +199,8 @@ int replay_char_read_all_load(uint8_t *buf, int len)
         return 0;
     }
     if (ev->len_bytes > len) {
-        replay_diverge("a character device is asked for %d bytes, the "
-                       "recording has %zu", len, ev->len_bytes);
+        replay_diverge("the machine reads %d bytes from a character device, "
+                       "but the recording has %zu", len, ev->len_bytes);
         return 0;
     }
     res = ev->len_bytes;
@@ -220,7 +222,10 @@ void replay_char_read_all_save_error(int res)
 void replay_char_read_all_save_buf(uint8_t *buf, int offset)
 {
     replay_catch_up();
-    /* One that is full is followed by another. */
+    /*
+     * An event with REPLAY_LOG_DATA_MAX_BYTES bytes is always followed by
+     * another event with the rest, which may be empty.
+     */
     while (offset >= REPLAY_LOG_DATA_MAX_BYTES) {
         replay_put(REPLAY_EV_CHAR_READ_ALL, NULL, buf,
                    REPLAY_LOG_DATA_MAX_BYTES);

@@ -1,9 +1,10 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Keys, buttons and pointers.  An input event is four numbers: its type; what
- * it is about (the sort of key code, the button, the axis); a value (the key
- * code, the position); whether it goes down.
+ * Keys, buttons and pointers.  An input event has four numbers: its type; a
+ * selector (the kind of key code, the button, or the axis); a value (the key
+ * code, the distance or the position); and whether the key or button is pressed
+ * (1) or released (0).
  */
 
 #include "qemu/osdep.h"
@@ -17,7 +18,7 @@
 
 typedef struct ReplayInput {
     ReplayEvent ev;
-    InputEvent *input;      /* owned; NULL for a sync */
+    InputEvent *input;      /* owned; NULL for an ASYNC_INPUT_SYNC event */
 } ReplayInput;
 
 static ReplayEvent *replay_input_new(const ReplayEventOps *ops,
@@ -62,7 +63,10 @@ static void replay_input_save(const ReplayEvent *ev)
     replay_put(ev->ops->kind, num, NULL, 0);
 }
 
-/* Fills in @input with pointers to the other arguments.  False if invalid. */
+/*
+ * Fills in @input from @num; @input then points to one or two of the arguments
+ * behind it.  Returns: whether @num is valid.
+ */
 static bool replay_input_decode(const uint64_t *num, InputEvent *input,
                                 InputKeyEvent *key, KeyValue *value,
                                 InputBtnEvent *btn, InputMoveEvent *move)
@@ -111,9 +115,9 @@ static ReplayEvent *replay_input_load(const ReplayLogEvent *logged,
     InputMoveEvent move = { };
 
     if (!replay_input_decode(logged->num, &input, &key, &value, &btn, &move)) {
-        error_setg(errp, "an input event has type %" PRIu64 ", selector %"
-                   PRIu64 " and value %" PRId64 ", which is not known",
-                   logged->num[0], logged->num[1], (int64_t)logged->num[2]);
+        error_setg(errp, "an input event is invalid: type %" PRIu64
+                   ", selector %" PRIu64 ", value %" PRId64, logged->num[0],
+                   logged->num[1], (int64_t)logged->num[2]);
         return NULL;
     }
     return replay_input_new(&replay_input_ops, QAPI_CLONE(InputEvent, &input));

@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Random bytes that the guest is given: an event for each request, or for
- * each REPLAY_LOG_DATA_MAX_BYTES of a larger one.
+ * Random bytes that the guest gets: one event for each request, or for each
+ * REPLAY_LOG_DATA_MAX_BYTES bytes of a larger request.
  */
 
 #include "qemu/osdep.h"
@@ -25,8 +25,8 @@ void replay_save_random(int ret, void *buf, size_t len)
     } while (len);
 }
 
-/* A difference is reported, and zeros are read. */
-static int replay_read_random_part(void *buf, size_t len)
+/* If the recording has other bytes here, reports this and reads zeros. */
+static int replay_random_read_part(void *buf, size_t len)
 {
     const ReplayLogEvent *ev = &replay_now.next;
     int ret;
@@ -36,7 +36,7 @@ static int replay_read_random_part(void *buf, size_t len)
         return 0;
     }
     if (ev->len_bytes != len) {
-        replay_diverge("the guest asks for %zu random bytes, the recording "
+        replay_diverge("the guest asks for %zu random bytes, but the recording "
                        "has %zu", len, ev->len_bytes);
         memset(buf, 0, len);
         return 0;
@@ -55,7 +55,7 @@ int replay_read_random(void *buf, size_t len)
     do {
         size_t part_bytes = MIN(len, REPLAY_LOG_DATA_MAX_BYTES);
 
-        ret = replay_read_random_part(bytes, part_bytes);
+        ret = replay_random_read_part(bytes, part_bytes);
         bytes += part_bytes;
         len -= part_bytes;
     } while (len);

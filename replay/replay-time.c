@@ -1,10 +1,10 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Clocks.  Each reading of a clock that the guest can see is an event.  When
- * QEMU's own threads read a clock in a replay where they did not while it was
- * recorded, they get the value of the last reading: time stands still between
- * two readings.  When the guest does, it is another guest.
+ * Clocks.  Each time a clock that the guest can see is read, the value becomes
+ * an event.  QEMU's own code may read a clock in a replay at a place where the
+ * recorder did not; it gets the last value that was replayed, so time stands
+ * still between two events.  If the guest does so, the replay has diverged.
  */
 
 #include "qemu/osdep.h"
@@ -25,10 +25,10 @@ int64_t replay_save_clock(ReplayClockKind kind, int64_t clock,
     g_assert(replay_mutex_locked());
 
     if (replay_is_stopped()) {
-        /* It is the main loop that asks, for its own sake. */
+        /* The main loop reads the clock for its own use, not for the guest. */
         return clock;
     }
-    /* Counting here would take the lock that the caller holds. */
+    /* Not replay_catch_up(): the caller may hold vm_clock_lock already. */
     replay_count_to(raw_icount);
     replay_put1(clock_kinds[kind], clock);
     return clock;
@@ -63,7 +63,7 @@ int64_t replay_read_clock(ReplayClockKind kind, int64_t raw_icount)
         replay_now.clock_ns[kind] = replay_now.next.num[0];
         replay_take_next();
     } else if (current_cpu && current_cpu->running && !replay_has_failed()) {
-        /* The guest itself reads it, and did so while it was recorded. */
+        /* The guest reads the clock, so the recorder put an event for this. */
         replay_mismatch(clock_kinds[kind]);
     }
     return replay_now.clock_ns[kind];
