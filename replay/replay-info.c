@@ -1,9 +1,8 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * How a recording or a replay is getting on, for people and for QMP: the
- * commands query-replay and 'info replay', and the line that rrprogress=
- * prints.
+ * The progress of a recording or a replay: the QMP command query-replay, the
+ * HMP command 'info replay', and the line that rrprogress= prints.
  */
 
 #include "qemu/osdep.h"
@@ -23,16 +22,16 @@
 static struct {
     QEMUTimer *timer;
     int64_t interval_ns;
-    int64_t started_ns;         /* of the host */
+    int64_t started_ns;         /* QEMU_CLOCK_REALTIME of this QEMU */
     uint64_t started_icount;
-    int64_t started_clock_ns;   /* of the recorder, REPLAY_CLOCK_VIRTUAL_RT */
-    bool rewrite;               /* stderr is a terminal */
+    int64_t started_clock_ns;   /* REPLAY_CLOCK_VIRTUAL_RT of the recorder */
+    bool rewrite;               /* stderr is a terminal: reuse the line */
 } progress;
 
 /* --- query-replay ------------------------------------------------------ */
 
-/* Percent of the recording that were replayed, by instructions. */
-static double replay_percent(void)
+/* Returns: percentage of the recorded instructions that were replayed. */
+static double replay_info_percent(void)
 {
     uint64_t total = replay_stream_info()->icount;
 
@@ -40,7 +39,7 @@ static double replay_percent(void)
                  : 100.0;
 }
 
-static void replay_query_recording(ReplayInfo *info)
+static void replay_info_fill_record(ReplayInfo *info)
 {
     ReplayLogStats stats = replay_stream_stats();
 
@@ -54,7 +53,7 @@ static void replay_query_recording(ReplayInfo *info)
     info->raw_bytes = stats.raw_bytes;
 }
 
-static void replay_query_replayed(ReplayInfo *info)
+static void replay_info_fill_replay(ReplayInfo *info)
 {
     const ReplayLogInfo *recording = replay_stream_info();
 
@@ -77,7 +76,7 @@ static void replay_query_replayed(ReplayInfo *info)
     info->has_total_packets = true;
     info->total_packets = recording->packets;
     info->has_percent = true;
-    info->percent = replay_percent();
+    info->percent = replay_info_percent();
 }
 
 ReplayInfo *qmp_query_replay(Error **errp)
@@ -95,9 +94,9 @@ ReplayInfo *qmp_query_replay(Error **errp)
     info->has_uuid = true;
     info->uuid = qemu_uuid_unparse_strdup(&replay_now.uuid);
     if (replay_mode == REPLAY_MODE_RECORD) {
-        replay_query_recording(info);
+        replay_info_fill_record(info);
     } else {
-        replay_query_replayed(info);
+        replay_info_fill_replay(info);
     }
     if (info->raw_bytes) {
         info->has_ratio = true;
@@ -114,7 +113,7 @@ void hmp_info_replay(Monitor *mon, const QDict *qdict)
     const ReplayAdapterInfoList *item;
 
     if (info->mode == REPLAY_MODE_NONE) {
-        monitor_printf(mon, "nothing is recorded or replayed\n");
+        monitor_printf(mon, "nothing is being recorded or replayed\n");
         return;
     }
     monitor_printf(mon, "%s '%s' (UUID %s)\n",
@@ -132,7 +131,7 @@ void hmp_info_replay(Monitor *mon, const QDict *qdict)
                    " bytes of events (%.2f)", info->stored_bytes,
                    info->raw_bytes, info->ratio);
     if (info->has_read_bytes) {
-        monitor_printf(mon, ", %" PRId64 " of them were read",
+        monitor_printf(mon, ", %" PRId64 " bytes of the file were read",
                        info->read_bytes);
     }
     monitor_printf(mon, "\n");
@@ -177,7 +176,7 @@ static void replay_info_print(void)
                      - progress.started_clock_ns) / NANOSECONDS_PER_SECOND;
 
         fprintf(stderr, "replaying: %.1f %%, icount %" PRIu64 " of %" PRIu64
-                ", %.0f s", replay_percent(), icount, total, seconds);
+                ", %.0f s", replay_info_percent(), icount, total, seconds);
         if (recorded_seconds > 0 && seconds > 0) {
             fprintf(stderr, ", %.2f times as fast as it was recorded",
                     recorded_seconds / seconds);

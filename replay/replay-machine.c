@@ -1,10 +1,10 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The description of the machine that a recording begins with, and its
- * comparison with the machine that shall replay it.  It has what the guest
- * can notice, by the names that the user gave; host paths, ports and back
- * ends are not compared.
+ * The description of the machine with which a recording begins, and its
+ * comparison with the machine that is to replay the recording.  It describes
+ * what the guest can notice, and uses the names that the user gave.  Paths of
+ * the host, ports and back ends are not compared.
  */
 
 #include "qemu/osdep.h"
@@ -35,7 +35,7 @@ replay_machine_add(ReplayLogDescription *d, const char *key,
     replay_log_description_add(d, key, value);
 }
 
-/* The -icount options that move the guest's time. */
+/* The -icount options that affect the guest's time. */
 static void replay_machine_describe_icount(ReplayLogDescription *d)
 {
     QemuOpts *opts = qemu_opts_find(qemu_find_opts("icount"), NULL);
@@ -91,7 +91,10 @@ ReplayLogDescription *replay_machine_describe(void)
     return d;
 }
 
-/* One line for each key of @a that @b has otherwise, or not at all. */
+/*
+ * Appends a line to @differences for each key of @a that @b lacks and, if
+ * @a_is_recorded, for each key that has another value in @b.
+ */
 static void replay_machine_compare(const ReplayLogDescription *a,
                                    const ReplayLogDescription *b,
                                    bool a_is_recorded, GString *differences)
@@ -107,7 +110,7 @@ static void replay_machine_compare(const ReplayLogDescription *a,
             continue;
         }
         if (other && (g_str_equal(value, other) || !a_is_recorded)) {
-            /* Equal, or said already when it was the other way round. */
+            /* Equal, or reported already by the call with @a_is_recorded. */
             continue;
         }
         if (other) {
@@ -139,8 +142,9 @@ bool replay_machine_check(const ReplayLogDescription *now, Error **errp)
     error_setg(errp, "the recording '%s' was made on another machine",
                replay_filename());
     error_append_hint(errp, "%sReplay with the command line of the recording, "
-                      "with only rr=record changed to rr=replay. adapter.ID is "
-                      "the netdev ID with its NIC.\n", differences->str);
+                      "with only rr=record changed to rr=replay. The key "
+                      "adapter.ID describes netdev ID and its NIC.\n",
+                      differences->str);
     return false;
 }
 

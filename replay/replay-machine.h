@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The machine that is recorded or replayed: its description, its snapshots, and
- * how far it is.  Unless it says otherwise, everything here needs the replay
- * mutex.
+ * its progress.  Callers of these functions hold the replay mutex, unless a
+ * comment says otherwise.
  */
 
 #ifndef REPLAY_MACHINE_H
@@ -17,40 +17,43 @@
 ReplayLogDescription *replay_machine_describe(void);
 
 /**
- * replay_machine_check: compare the recorded machine with @now, the one here
+ * replay_machine_check: compare the recorded machine with this machine
+ * @now: replay_machine_describe(), borrowed
  *
  * Context: replay.
- * Returns: true; false with @errp set: all differences, one a line, and what
- * to do about them.
+ * Returns: true if they are equal; false with @errp set, which lists all
+ * differences, one on each line, and says what to do about them.
  */
 bool replay_machine_check(const ReplayLogDescription *now, Error **errp);
 
-/* Replay: report how the machine differs from the recorded one, if it does. */
+/* Replay: report how this machine differs from the recorded one, if it does. */
 void replay_machine_explain(void);
 
 /* --- replay-info.c ------------------------------------------------------- */
 
 /*
- * Print a line of progress on stderr every replay_now.options.progress_seconds;
- * nothing if that is 0.  Context: BQL.
+ * Start or stop printing a line of progress on stderr every
+ * replay_now.options.progress_seconds seconds.  If these are 0, nothing is
+ * printed.  Context: with the BQL.
  */
 void replay_info_start(void);
 void replay_info_stop(void);
 
-/* The replay goes on from another place: progress is measured from there. */
+/* Measure speed from here on: a snapshot has moved the replay elsewhere. */
 void replay_info_restart(void);
 
 /* --- replay-snapshot.c, replay-nics.c ------------------------------------ */
 
 /*
- * Make the state of record and replay part of a snapshot, before all devices:
- * their loading may read clocks.  Context: start-up.
+ * Make the state of record and replay part of every snapshot.  It is loaded
+ * before all devices, because these may read clocks when they are loaded.
+ * Context: start-up.
  */
 void replay_snapshot_register(void);
 
 /*
- * Make the packets and links that net/ knows of part of a snapshot.
- * Context: start-up.
+ * Make the packets and link states that net/ holds for NICs part of every
+ * snapshot.  Context: start-up.
  */
 void replay_nics_register(void);
 
