@@ -1,13 +1,14 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What the user may do to a machine that is recorded or replayed, once it has
+ * What the user may do to a machine that is recorded or replayed, after it has
  * run.
  *
- * A change that would reach the guest at an instruction that no recording
- * knows (plugging devices and netdevs, announcing the guest's address) is
- * refused.  Stopping the machine and continuing it is no event at all: the
- * guest and its devices do not notice it.
+ * Plugging and unplugging devices and netdevs, and announcing the guest's
+ * address, are refused: there is no kind of event for them, so no recording
+ * could say at which instruction they reach the guest.  Stopping and continuing
+ * the machine needs no event, because the guest and its devices do not notice
+ * it.
  */
 
 #include "qemu/osdep.h"
@@ -15,7 +16,7 @@
 #include "sysemu/cpus.h"
 #include "replay-now.h"
 
-/* --- Stopping and going on --------------------------------------------- */
+/* --- Stopping and continuing ------------------------------------------- */
 
 bool replay_hides_vm_change(void)
 {
@@ -30,10 +31,13 @@ bool replay_allows_change(const char *what, bool before_start, Error **errp)
         || (before_start && !replay_has_begun())) {
         return true;
     }
-    error_setg(errp, "%s: the virtual machine is being %s, and the recording "
-               "does not know at which instruction this %s", what,
-               replay_mode == REPLAY_MODE_RECORD ? "recorded" : "replayed",
-               replay_mode == REPLAY_MODE_RECORD ? "happens" : "happened");
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        error_setg(errp, "%s: the virtual machine is being recorded, and this "
+                   "cannot be recorded", what);
+    } else {
+        error_setg(errp, "%s: the virtual machine is being replayed, and this "
+                   "is not in the recording", what);
+    }
     if (before_start) {
         error_append_hint(errp, "Change the machine on the command line, or "
                           "start QEMU with -S and change it before the first "
