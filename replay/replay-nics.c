@@ -2,11 +2,12 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * What net/ knows of a NIC, in a snapshot of the virtual machine: the packets
- * that it was handed and has not taken yet, whether it has refused one, and
- * its link.  No device saves these, and a replay that begins at the snapshot,
- * or goes back to it, needs them as they were.
+ * that were sent to the NIC and that it has not accepted yet, whether it has
+ * refused a packet, and the state of its link.  No device saves these, and a
+ * replay that begins at the snapshot, or goes back to it, needs them as they
+ * were.
  *
- * A NIC is known by the name of its netdev, never by its place in a list.
+ * A NIC is identified by the name of its netdev, never by its place in a list.
  */
 
 #include "qemu/osdep.h"
@@ -19,19 +20,19 @@
 #include "replay-machine.h"
 #include "replay-now.h"
 
-/* As many as a NetQueue takes. */
+/* Of one NIC; the limit of a NetQueue. */
 #define PACKETS_MAX         10000
 
-/* What follows: a NIC, or none any more. */
+/* Whether another NIC follows. */
 #define MARK_NIC            1
 #define MARK_END            0
 
-/* Their length is one byte. */
+/* The length of a netdev's name is saved in one byte. */
 QEMU_BUILD_BUG_ON(REPLAY_LOG_ADAPTER_NAME_MAX_BYTES > UINT8_MAX);
 
 typedef struct ReplayNicSearch {
-    const char *name;           /* of the netdev */
-    NetClientState *nc;         /* found: the NIC, borrowed */
+    const char *name;           /* of the netdev; borrowed */
+    NetClientState *nc;         /* the NIC, borrowed; NULL if not found */
 } ReplayNicSearch;
 
 /* --- Save --------------------------------------------------------------- */
@@ -122,21 +123,21 @@ static bool replay_nic_load(QEMUFile *f)
     qemu_get_buffer(f, (uint8_t *)name, len);
     qemu_foreach_nic(replay_nic_compare, &search);
     if (!search.nc) {
-        error_report("the snapshot has a NIC on the netdev '%s', the machine "
-                     "has not", name);
+        error_report("the snapshot has a NIC on the netdev '%s', but the "
+                     "machine does not", name);
         return false;
     }
     search.nc->link_down = qemu_get_byte(f);
     search.nc->receive_disabled = qemu_get_byte(f);
     packets = qemu_get_be32(f);
 
-    /* What waits now belongs to another moment. */
+    /* The packets that wait now do not belong to the snapshot. */
     qemu_net_queue_purge(search.nc->incoming_queue, search.nc->peer);
     while (packets--) {
         if (qemu_net_queue_count(search.nc->incoming_queue) >= PACKETS_MAX
             || !replay_nic_load_packet(f, search.nc)) {
-            error_report("the snapshot has a wrong packet for the NIC on the "
-                         "netdev '%s'", name);
+            error_report("the snapshot has an invalid packet for the NIC on "
+                         "the netdev '%s'", name);
             return false;
         }
     }

@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Record and replay in a snapshot of the virtual machine: which recording it
- * belongs to, and where in it.
+ * The state of record and replay in a snapshot of the virtual machine: to which
+ * recording the snapshot belongs, and to which place in it.
  */
 
 #include "qemu/osdep.h"
@@ -15,7 +15,7 @@
 #include "replay-machine.h"
 #include "replay-stream.h"
 
-/* What was before a snapshot was loaded, with the UUID that it must have. */
+/* replay_now before a snapshot is loaded.  The snapshot must have its UUID. */
 static ReplayNow before;
 
 static int replay_snapshot_pre_save(void *opaque)
@@ -37,7 +37,7 @@ static int replay_snapshot_pre_load(void *opaque)
     return 0;
 }
 
-/* Returns: -EINVAL; what was loaded so far is no machine that could go on. */
+/* Returns: -EINVAL.  The machine is partly loaded and must not continue. */
 static int replay_snapshot_failed(ReplayNow *s)
 {
     *s = before;
@@ -56,9 +56,8 @@ static int replay_snapshot_post_load(void *opaque, int version_id)
 
         qemu_uuid_unparse(&before.uuid, here);
         qemu_uuid_unparse(&s->uuid, there);
-        error_report("the snapshot was made under another recording (UUID %s) "
-                     "than '%s' (UUID %s)", there, replay_filename(),
-                     here);
+        error_report("the snapshot belongs to another recording (UUID %s), not "
+                     "to '%s' (UUID %s)", there, replay_filename(), here);
         return replay_snapshot_failed(s);
     }
     if (!replay_stream_seek(&s->pos, &err)) {
@@ -67,14 +66,14 @@ static int replay_snapshot_post_load(void *opaque, int version_id)
     }
     if (saved_left) {
         if (saved_left > s->insns_left) {
-            error_report("the snapshot does not fit to the recording '%s'",
+            error_report("the snapshot does not belong to the recording '%s'",
                          replay_filename());
             return replay_snapshot_failed(s);
         }
         s->insns_left = saved_left;
     }
     if (replay_break_icount < s->icount) {
-        /* That breakpoint was jumped over. */
+        /* The breakpoint is behind the guest now. */
         replay_break_icount = UINT64_MAX;
     }
     replay_info_restart();
@@ -135,7 +134,7 @@ bool replay_can_load_snapshot(Error **errp)
     }
     error_setg(errp, "a snapshot cannot be loaded while the recording '%s' is "
                "being made: time would go back", replay_filename());
-    error_append_hint(errp, "Load it in a replay.\n");
+    error_append_hint(errp, "Load the snapshot in a replay.\n");
     return false;
 }
 
