@@ -146,7 +146,7 @@ void hmp_info_replay(Monitor *mon, const QDict *qdict)
         monitor_printf(mon, "  verified %" PRIu64 ", mismatched %" PRIu64
                        ", unverified %" PRIu64 ", pending %" PRIu64
                        ", dropped %" PRIu64 ", muted %" PRIu64 ", unsent %"
-                       PRIu64 ", of these dropped %" PRIu64 "\n",
+                       PRIu64 ", unsent-dropped %" PRIu64 "\n",
                        a->verified, a->mismatched, a->unverified, a->pending,
                        a->dropped, a->muted, a->unsent, a->unsent_dropped);
     }
