@@ -5,12 +5,12 @@
 usage: lint_layers.py includes|references        (scripts/lint calls it)
 
 replay/meson.build lists the files from bottom to top, below headings of the
-form "# FLOOR: what it is".
+form "# LAYER: what it is".
 
-includes    no file includes a header of a floor above its own.  The floor of a
-            header is that of the file with the same name, and that of the floor
+includes    no file includes a header of a layer above its own.  The layer of a
+            header is that of the file with the same name, and that of the layer
             itself if it is named after one (replay-kinds.h).
-references  no object file refers to a symbol of an object file of a floor
+references  no object file refers to a symbol of an object file of a layer
             above its own, and none of two object files refer to each other,
             directly or through others.  References are those that the linker
             sees; calls through the tables of operations, and callbacks, are
@@ -34,50 +34,50 @@ def read(path):
         return file.read()
 
 
-def read_floors():
-    """Names of the floors, bottom first, and the floor of each C file."""
-    floors = []
-    floor_of = {}
+def read_layers():
+    """Names of the layers, bottom first, and the layer of each C file."""
+    layers = []
+    layer_of = {}
     for line in read(os.path.join(FOLDER, 'meson.build')).splitlines():
         if "# QEMU's own" in line:
             break
         heading = re.match(r'\s+# (\w+): ', line)
         name = re.match(r"\s+'([\w-]+)\.c',", line)
         if heading:
-            floors.append(heading.group(1))
-        elif name and floors:
-            floor_of[name.group(1)] = len(floors) - 1
-    return floors, floor_of
+            layers.append(heading.group(1))
+        elif name and layers:
+            layer_of[name.group(1)] = len(layers) - 1
+    return layers, layer_of
 
 
-def floor_of_header(name, floors, floor_of):
-    if name in floor_of:
-        return floor_of[name]
+def layer_of_header(name, layers, layer_of):
+    if name in layer_of:
+        return layer_of[name]
     named_after = name.removeprefix('replay-')
-    return floors.index(named_after) if named_after in floors else None
+    return layers.index(named_after) if named_after in layers else None
 
 
-def check_includes(floors, floor_of):
+def check_includes(layers, layer_of):
     """Yield a line for each header that is included from below it."""
     for file in sorted(os.listdir(FOLDER)):
         name, ending = os.path.splitext(file)
         if ending not in ('.c', '.h') or file.startswith('stubs-'):
             continue
-        own = (floor_of.get(name) if ending == '.c' else
-               floor_of_header(name, floors, floor_of))
+        own = (layer_of.get(name) if ending == '.c' else
+               layer_of_header(name, layers, layer_of))
         if own is None:
             if file != 'trace.h':
-                yield f'replay/{file} has no floor in replay/meson.build'
+                yield f'replay/{file} has no layer in replay/meson.build'
             continue
         for header in re.findall(r'^#include "(replay-[\w-]+)\.h"$',
                                  read(os.path.join(FOLDER, file)),
                                  re.MULTILINE):
-            floor = floor_of_header(header, floors, floor_of)
-            if floor is None:
-                yield f'replay/{header}.h has no floor in replay/meson.build'
-            elif floor > own:
-                yield (f'replay/{file} ({floors[own]}) includes {header}.h '
-                       f'({floors[floor]}), which is above it')
+            layer = layer_of_header(header, layers, layer_of)
+            if layer is None:
+                yield f'replay/{header}.h has no layer in replay/meson.build'
+            elif layer > own:
+                yield (f'replay/{file} ({layers[own]}) includes {header}.h '
+                       f'({layers[layer]}), which is above it')
 
 
 def read_symbols(name):
@@ -103,9 +103,9 @@ def reachable(graph, start):
     return found
 
 
-def check_references(floors, floor_of):
+def check_references(layers, layer_of):
     """Yield a line for each reference that goes up, and for each circle."""
-    symbols = {name: read_symbols(name) for name in floor_of}
+    symbols = {name: read_symbols(name) for name in layer_of}
     graph = {}
     for name, (_, wanted) in symbols.items():
         graph[name] = {}
@@ -114,10 +114,10 @@ def check_references(floors, floor_of):
                 graph[name][other] = sorted(wanted & defined)
     for name, others in graph.items():
         for other, names in others.items():
-            if floor_of[other] > floor_of[name]:
-                yield (f'replay/{name}.c ({floors[floor_of[name]]}) refers to '
+            if layer_of[other] > layer_of[name]:
+                yield (f'replay/{name}.c ({layers[layer_of[name]]}) refers to '
                        f'{", ".join(names)} of replay/{other}.c '
-                       f'({floors[floor_of[other]]}), which is above it')
+                       f'({layers[layer_of[other]]}), which is above it')
     reaches = {name: reachable(graph, name) for name in graph}
     for name in sorted(graph):
         circle = sorted(other for other in reaches[name]
@@ -130,10 +130,10 @@ def main():
     checks = {'includes': check_includes, 'references': check_references}
     if len(sys.argv) != 2 or sys.argv[1] not in checks:
         sys.exit(__doc__)
-    floors, floor_of = read_floors()
-    if len(floor_of) < 2:
+    layers, layer_of = read_layers()
+    if len(layer_of) < 2:
         sys.exit('replay/meson.build lists no files below headings')
-    faults = list(checks[sys.argv[1]](floors, floor_of))
+    faults = list(checks[sys.argv[1]](layers, layer_of))
     print('\n'.join(faults))
     sys.exit(1 if faults else 0)
 

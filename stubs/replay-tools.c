@@ -13,7 +13,7 @@
 #include "block/aio.h"
 #include "sysemu/replay.h"
 
-/* --- The main loop and its mutex --------------------------------------- */
+/* --- The main loop ----------------------------------------------------- */
 
 int64_t replay_main_loop_timeout(int64_t timeout_ns)
 {
@@ -25,25 +25,7 @@ bool replay_net_only_moves_packets(const GPollFD *fds, int n)
     return false;
 }
 
-void replay_mutex_lock(void)
-{
-}
-
-void replay_mutex_unlock(void)
-{
-}
-
-bool replay_mutex_release(void)
-{
-    return false;
-}
-
-/* --- Instructions and clocks ------------------------------------------- */
-
-uint64_t replay_get_current_icount(void)
-{
-    return 0;
-}
+/* --- Clocks ------------------------------------------------------------ */
 
 int64_t replay_save_clock(ReplayClockKind kind, int64_t clock,
                           int64_t raw_icount)
