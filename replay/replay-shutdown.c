@@ -66,8 +66,8 @@ bool replay_shutdown_pass(const ReplayLogEvent *ev)
         return false;
     }
     if (cause == SHUTDOWN_CAUSE_NONE || cause >= SHUTDOWN_CAUSE__MAX) {
-        replay_fail(REPLAY_END_REASON_DAMAGED, NULL, "shutdown cause %"
-                    PRIu64 " is not known", cause);
+        replay_fail(REPLAY_END_REASON_DAMAGED, NULL, "unknown shutdown cause %"
+                    PRIu64, cause);
         return false;
     }
     if (shutdown_caused_by_guest(cause)) {

@@ -59,9 +59,9 @@ static void replay_stream_write_failed(void)
     stream.write_failed = true;
     error_report("cannot write to the recording '%s': %s",
                  replay_filename(), strerror(err));
-    error_printf("The virtual machine stops. Make room and continue it "
-                 "('cont'): nothing is lost. If you quit instead, the "
-                 "recording can be replayed as far as it was written.\n");
+    error_printf("The virtual machine stops, and nothing is lost. Make room and "
+                 "continue it with 'cont'. If you quit instead, the recording "
+                 "can be replayed as far as it was written.\n");
     qapi_event_send_replay_write_error(replay_filename(), strerror(err),
                                        replay_now.icount);
     qemu_system_vmstop_request_prepare();
@@ -124,7 +124,8 @@ static void replay_stream_fetch(void)
             replay_now.insns_left = replay_now.next.num[0];
             if (!replay_now.insns_left) {
                 replay_fail(REPLAY_END_REASON_DAMAGED, NULL,
-                            "an event of no instructions");
+                            "an instruction event that counts no "
+                            "instructions");
             }
         }
         return;
@@ -135,7 +136,7 @@ static void replay_stream_fetch(void)
         return;
     case REPLAY_LOG_DAMAGED:
         replay_fail_err(REPLAY_END_REASON_DAMAGED,
-                        "Restore the file from a copy if there is one.", err);
+                        "Restore the file from a copy, if you have one.", err);
         return;
     case REPLAY_LOG_CUT:
         replay_fail_err(REPLAY_END_REASON_CUT, NULL, err);
@@ -209,8 +210,8 @@ bool replay_expect(ReplayLogEventKind kind)
 static void replay_consume_instructions(uint64_t diff)
 {
     if (diff > replay_now.insns_left) {
-        replay_diverge("the guest is %" PRIu64 " instructions past the next "
-                       "event", diff - replay_now.insns_left);
+        replay_diverge("the guest has executed %" PRIu64 " instructions more "
+                       "than recorded before the next event", diff - replay_now.insns_left);
         return;
     }
     replay_now.insns_left -= diff;

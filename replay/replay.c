@@ -1,18 +1,16 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The core of record and replay: the options, the life of a recording, and
- * the synchronous events (instructions, interrupts, exceptions, checkpoints,
- * requests to shut down).
+ * The life of a recording: the -icount options, the beginning when the machine
+ * first runs, the end by whichever way QEMU exits; and the table of all kinds
+ * of asynchronous events.
  *
- * Theory.  A guest is deterministic between two events if the vCPU executes
- * the same instructions and nothing touches it from outside.  So a recording
- * is a sequence of "so many instructions, then this".  While recording, an
- * event first puts the number of instructions since the last one.  In a
- * replay the vCPU gets exactly this number as its budget; when the budget is
- * used up the event behind it becomes the next one, and whoever makes such
- * events (the vCPU loop, a timer list, the main loop) finds, when it asks,
- * that it is its turn.  Whoever asks too early is told to come again.
+ *   replay_configure   start-up: options; the file is opened
+ *   replay_start       the devices of the command line exist: events are queued
+ *   replay_begin       the machine first runs: its description is written or
+ *                      compared
+ *   replay_finish      QEMU's normal exit: the recording gets its end
+ *   replay_at_exit     the same for exit() anywhere else
  */
 
 #include "qemu/osdep.h"
@@ -36,8 +34,8 @@
 /* Main thread, start-up and exit; the flags: replay mutex. */
 static struct {
     GSList *blockers;           /* of Error, owned */
-    bool incomplete;            /* record: its end could not be written */
-} core;
+    bool incomplete;            /* record: the end could not be written */
+} life;
 
 /* All kinds of asynchronous events. */
 static const ReplayEventOps *const kinds[] = {
@@ -72,8 +70,8 @@ static bool replay_begin(Error **errp)
         }
     } else if (!replay_machine_check(now, &err)) {
         if (replay_now.options.check_machine) {
-            error_append_hint(&err, "With rrcheck=off this is only a warning: "
-                              "the replay goes on as long as it can.\n");
+            error_append_hint(&err, "With rrcheck=off this is only a warning, "
+                              "and QEMU replays as far as possible.\n");
             error_propagate(errp, err);
             return false;
         }
@@ -84,7 +82,7 @@ static bool replay_begin(Error **errp)
 }
 
 /*
- * The machine starts to run.  The first time this is where it is complete,
+ * The machine starts to run.  When it does so for the first time it is complete,
  * whether it was made on the command line or through QMP.
  */
 static void replay_vm_state_change(void *opaque, bool running, RunState state)
@@ -111,7 +109,7 @@ static void replay_vm_state_change(void *opaque, bool running, RunState state)
                      replay_filename());
     }
     if (replay_has_failed()) {
-        /* Perhaps before there was a machine that could be stopped. */
+        /* The replay may have failed before a machine could be stopped. */
         qemu_system_vmstop_request_prepare();
         qemu_system_vmstop_request(RUN_STATE_PAUSED);
     }
@@ -130,26 +128,26 @@ static void replay_close(void)
     replay_info_stop();
     if (!replay_stream_close(replay_shutdown_is_by_guest(), &err)) {
         error_report_err(err);
-        core.incomplete = true;
+        life.incomplete = true;
     }
 }
 
 /*
- * QEMU exits by another way than its main loop: a device that ends it, or a
- * replay that cannot go on.  The machine is as it is; nothing is run any more.
+ * QEMU exits by another way than its main loop: a device ends it, or a replay
+ * cannot go on.  The machine stays as it is, and no event runs any more.
  */
-static void replay_close_at_exit(void)
+static void replay_at_exit(void)
 {
     if (replay_mode == REPLAY_MODE_NONE) {
         return;
     }
     if (!qemu_mutex_iothread_locked()) {
-        /* So that nobody else goes on when there is no replay mutex. */
+        /* No other thread may go on once replay_mutex_lock() does nothing. */
         qemu_mutex_lock_iothread();
     }
     if (replay_mode == REPLAY_MODE_PLAY && current_cpu && current_cpu->running
         && !replay_has_failed()) {
-        /* A device ends QEMU: the recorder wrote its end right there. */
+        /* A device ends QEMU: the recorder has written its end here. */
         replay_catch_up();
         replay_shutdown_in_device();
     }
@@ -174,7 +172,7 @@ static int replay_opt_choice(QemuOpts *opts, const char *option,
         }
     }
     list = g_strjoinv("' or '", (char **)names);
-    error_report("-icount %s='%s' is not known", option, value);
+    error_report("-icount %s='%s' is not valid", option, value);
     error_printf("It must be '%s'.\n", list);
     exit(EXIT_FAILURE);
 }
@@ -195,7 +193,7 @@ static unsigned replay_opt_seconds(QemuOpts *opts, const char *option)
     return seconds;
 }
 
-static void replay_require_rr(QemuOpts *opts)
+static void replay_warn_without_rr(QemuOpts *opts)
 {
     static const char *const needs_rr[] = {
         "rrfile", "rrsnapshot", "rrcompress", "rroverwrite", "rrerror",
@@ -222,7 +220,7 @@ static void replay_configure_opts(QemuOpts *opts)
     int rr = replay_opt_choice(opts, "rr", rr_names, -1);
 
     if (rr < 0) {
-        replay_require_rr(opts);
+        replay_warn_without_rr(opts);
         return;
     }
 
@@ -253,9 +251,9 @@ static void replay_configure_opts(QemuOpts *opts)
         error_report_err(err);
         exit(EXIT_FAILURE);
     }
-    atexit(replay_close_at_exit);
+    atexit(replay_at_exit);
 
-    /* Before all others: these let packets and bytes into the guest. */
+    /* Before other handlers, which may give packets and bytes to the guest. */
     qemu_add_vm_change_state_handler_prio(replay_vm_state_change, NULL,
                                           INT_MIN);
 }
@@ -277,20 +275,20 @@ void replay_start(void)
     if (replay_mode == REPLAY_MODE_NONE) {
         return;
     }
-    if (core.blockers) {
-        error_reportf_err(error_copy(core.blockers->data),
+    if (life.blockers) {
+        error_reportf_err(error_copy(life.blockers->data),
                           "this machine cannot be recorded or replayed: ");
         exit(EXIT_FAILURE);
     }
     if (runstate_check(RUN_STATE_INMIGRATE)) {
-        error_report("a machine that comes by migration cannot be recorded or "
-                     "replayed");
-        error_printf("Leave -incoming out. A recording can begin at a snapshot "
+        error_report("a machine that is migrated to this QEMU cannot be recorded "
+                     "or replayed");
+        error_printf("Remove -incoming. A recording can begin at a snapshot "
                      "(rrsnapshot=).\n");
         exit(EXIT_FAILURE);
     }
     if (!icount_enabled()) {
-        error_report("record and replay count instructions");
+        error_report("record and replay need the instruction counter");
         error_printf("Add shift=auto or shift=N to the -icount option.\n");
         exit(EXIT_FAILURE);
     }
@@ -315,11 +313,11 @@ void replay_finish(void)
 
 int replay_exit_status(int status)
 {
-    return status == EXIT_SUCCESS && (core.incomplete || replay_has_failed())
+    return status == EXIT_SUCCESS && (life.incomplete || replay_has_failed())
            ? EXIT_FAILURE : status;
 }
 
 void replay_add_blocker(Error *reason)
 {
-    core.blockers = g_slist_prepend(core.blockers, reason);
+    life.blockers = g_slist_prepend(life.blockers, reason);
 }

@@ -22,8 +22,6 @@ import sys
 
 TOUCHED = re.compile(r'^(?:(?:---|\+\+\+) [^/\s]+/|(?:rename|copy) (?:from|to) )'
                      r'([^\t\n]+)', re.MULTILINE)
-
-
 PATCH_NAME = re.compile(r'[a-z0-9-]+/[a-z0-9.-]+\.patch')
 
 program = 'prepare'                    # what an error message starts with

@@ -21,15 +21,15 @@ PACKET_FOR_UNKNOWN = 'a packet is for adapter number {number}, and the recording
 PACKET_FLAGS = "a packet for the adapter on netdev '{netdev}' has flags {flags}, which are not known"
 PACKET_EMPTY = "a packet for the adapter on netdev '{netdev}' has 0 bytes, not 1 to"
 
-EVENT_NEEDED = "needs the event '{now}', the recording has '{then}'"
-EVENT_NOT_MADE = 'nothing makes it'
-NO_INSTRUCTIONS = 'an event of no instructions'
-CHARACTERS = 'guest writes {now} bytes to a character device, of which the recording wrote {then}'
-RANDOM_BYTES = 'asks for {now} random bytes, the recording has {then}'
-SHUTDOWN_CAUSE = 'shutdown cause {number} is not known'
+EVENT_NEEDED = "needs the event '{now}', but the next recorded event is '{then}'"
+EVENT_NOT_MADE = 'did not produce it'
+NO_INSTRUCTIONS = 'an instruction event that counts no instructions'
+CHARACTERS = 'guest writes {now} bytes to a character device, but the recording wrote {then}'
+RANDOM_BYTES = 'asks for {now} random bytes, but the recording has {then}'
+SHUTDOWN_CAUSE = 'unknown shutdown cause {number}'
 
 CUT = 'is cut: it has no end'
-RECORDING_HAS_ENDED = 'the recording has ended, and the machine has not'
+RECORDING_HAS_ENDED = 'the recording has ended, but the machine has not shut down'
 
 # Of these, one is in each message about an event that the guest makes and the
 # recording does not have.
@@ -44,7 +44,7 @@ REPORT_ABOUT = ' of adapter {adapter}'
 REPORT_OFFSET = ' at file offset {offset}'
 REPORT_GUEST = '  guest: icount {icount}, vCPU {cpu} at pc 0x{pc:x}'
 REPORT_EVENT = '    {line}'
-REPORT_CAME = "  the guest makes the event '{kind}'{through}"
+REPORT_CAME = "  the guest produced the event '{kind}'{through}"
 REPORT_THROUGH = ', packet {packet} through adapter {adapter}'
 
 # --- other messages ---------------------------------------------------------
@@ -60,12 +60,12 @@ RECORDING_IS_CUT = 'is cut'
 RECORDING_IS_DAMAGED = 'is damaged'
 
 CANNOT_CONTINUE = 'cannot be continued'
-SNAPSHOT_OF_ANOTHER = 'made under another recording'
+SNAPSHOT_OF_ANOTHER = 'belongs to another recording'
 SNAPSHOT_WHILE_RECORDING = 'time would go back'
 
 # --- info replay, rrprogress= -----------------------------------------------
 
-INFO_NOTHING = 'nothing is recorded or replayed'
+INFO_NOTHING = 'nothing is being recorded or replayed'
 INFO_RECORDING = "recording '{filename}' (UUID {uuid})"
 INFO_PLACE = 'icount {icount}, {events} events, {packets} packets'
 INFO_PERCENT = '{percent:.1f} %'

@@ -458,7 +458,7 @@ static void test_link_of_replay(const void *opaque)
 
     vm = vm_start(ONE REPLAY ",rrerror=stop");
     qobject_unref(vm_wait_event(vm, "STOP"));
-    vm_refuses(vm, "as they were recorded", SET_LINK(false));
+    vm_refuses(vm, "only as recorded", SET_LINK(false));
     assert_identical();
     vm_quit_failed(vm);
 }
@@ -605,12 +605,12 @@ static const Refusal no_rrfile = {
 
 static const Refusal no_shift = {
     ONE " -icount rr=record,rrfile=recording",
-    { "count instructions", "Add shift=" },
+    { "need the instruction counter", "Add shift=" },
 };
 
 static const Refusal incoming = {
     ONE RECORD " -incoming defer",
-    { "by migration", "Leave -incoming out" },
+    { "is migrated to this QEMU", "Leave -incoming out" },
 };
 
 static const Refusal redirector = {
@@ -1080,17 +1080,17 @@ static const Hostile flag_beyond_32_bits = {
 
 static const Hostile unknown_link = {
     REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET_LINK, { 0 }, 200,
-    { "network client", "not there", "async-net-link" },
+    { "network client", "no such client", "async-net-link" },
 };
 
 static const Hostile long_link = {
     REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET_LINK, { 1 }, 500000,
-    { "network client", "not there", "async-net-link" },
+    { "network client", "no such client", "async-net-link" },
 };
 
 static const Hostile half_link = {
     REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET_LINK, { 2 }, 2,
-    { "neither up nor down", "async-net-link" },
+    { "invalid link state 2", "async-net-link" },
 };
 
 static const Hostile unknown_mux = {
@@ -1945,7 +1945,7 @@ static void test_snapshot(const void *opaque)
     /* The snapshot on the disk belongs to the second recording. */
     file_rename("recording.first", "recording");
     output = vm_finish(vm_start(ONE DISK REPLAY SNAPSHOT), EXIT_FAILURE);
-    assert_says(output, SAYS("under another recording", "'recording'"));
+    assert_says(output, SAYS("belongs to another recording", "'recording'"));
 }
 
 /* --- The program ------------------------------------------------------- */
