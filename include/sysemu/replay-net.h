@@ -15,27 +15,40 @@
 #include "qapi/qapi-types-qom.h"
 #include "qapi/qapi-types-replay.h"
 
-/* Longest packet that is recorded or replayed, bytes: that of QEMU's netdevs */
+/**
+ * REPLAY_NET_PACKET_MAX_BYTES - length of the longest packet that is recorded
+ * or replayed, in bytes: the limit of QEMU's netdevs
+ */
 #define REPLAY_NET_PACKET_MAX_BYTES     (4096 + 65536)
 
-/* Limits of one adapter's queue, in each direction. */
+/**
+ * REPLAY_NET_QUEUE_MAX_PACKETS - limit of each queue of an adapter, in packets;
+ * one queue holds packets from outside, the other packets from the guest
+ */
 #define REPLAY_NET_QUEUE_MAX_PACKETS    4096
+
+/**
+ * REPLAY_NET_QUEUE_MAX_BYTES - limit of each queue of an adapter, in bytes of
+ * packets
+ */
 #define REPLAY_NET_QUEUE_MAX_BYTES      (8 * 1024 * 1024)
 
-/* Opaque. */
+/**
+ * typedef ReplayAdapter - an adapter; opaque
+ */
 typedef struct ReplayAdapter ReplayAdapter;
 
 /**
- * replay_net_register: make an adapter of a filter's netdev
- * @nfs: a filter that is complete up to its place in the netdev's list;
- *       borrowed until replay_net_unregister()
- * @verify: what to record of packets from the guest; in a replay, OFF compares
- *          nothing
- * @counters: of the filter, borrowed until replay_net_unregister(); both sides
- *            write to it, with the BQL
- * @errp: set when the virtual machine has already run, when there are
- *        REPLAY_LOG_ADAPTERS_MAX adapters, or when the netdev's id is longer
- *        than REPLAY_LOG_ADAPTER_NAME_MAX_BYTES
+ * replay_net_register: make an adapter for the netdev of a filter
+ * @nfs: a filter that is complete except for its place in the list of the
+ *       netdev's filters; borrowed until replay_net_unregister()
+ * @verify: what to record of each packet from the guest; in a replay,
+ *          FILTER_REPLAY_VERIFY_OFF compares neither length nor content
+ * @counters: the filter's counters, borrowed until replay_net_unregister(); the
+ *            filter and the replay subsystem both write to them, with the BQL
+ * @errp: set if the virtual machine has already run, if there are
+ *        REPLAY_LOG_ADAPTERS_MAX adapters, or if the netdev's id is longer than
+ *        REPLAY_LOG_ADAPTER_NAME_MAX_BYTES
  *
  * Context: main loop, BQL.
  * Returns: the adapter, owned by the replay subsystem; NULL with @errp set.
@@ -46,66 +59,77 @@ ReplayAdapter *replay_net_register(NetFilterState *nfs,
                                    Error **errp);
 
 /**
- * replay_net_unregister: the filter of an adapter goes away
- * @adapter: an adapter, or NULL
+ * replay_net_unregister: the filter of an adapter is being removed
+ * @s: an adapter, or NULL; must not be used after the call
  *
- * Packets that are queued for the adapter are dropped unrecorded; in a replay,
- * a recorded packet for it is an error that names it.
+ * Packets in the adapter's queue are dropped unrecorded.  If a replay then
+ * comes to a recorded packet for the adapter, it ends with a report that names
+ * the adapter.
  *
  * Context: main loop, BQL.
  */
-void replay_net_unregister(ReplayAdapter *adapter);
+void replay_net_unregister(ReplayAdapter *s);
 
 /**
  * replay_net_arrived: a packet has arrived from outside
- * @adapter: the adapter, borrowed
+ * @s: the adapter, borrowed
  * @flags: QEMU_NET_PACKET_FLAG_*
  * @iov: the packet, borrowed; copied once
- * @iovcnt: entries of @iov
- * @len_bytes: length of the packet, as iov_size() gives it
+ * @iovcnt: number of entries in @iov
+ * @len_bytes: length of the packet as iov_size() gives it, in bytes
  *
- * The packet is queued; the vCPU thread saves it and hands it to the guest.  If
- * the caller is the vCPU thread, that thread is asked at once; otherwise at the
- * end of this round of the main loop, once for all packets of the round.
- *
- * The packet is dropped here, before it is recorded, and counted, if the
- * adapter's queue is full (the machine is stopped, or the guest does not keep
- * up), or if its length is 0 or above REPLAY_NET_PACKET_MAX_BYTES.
+ * The packet is queued; the vCPU thread records it and delivers it.  If the
+ * vCPU thread itself calls this function, the function kicks it at once.  The
+ * main loop kicks the vCPU thread at the end of its round, once for all packets
+ * of the round.
  *
  * Context: BQL; record only.
+ *
+ * The packet is dropped before it is recorded, and counted, if the adapter's
+ * queue is full (because the machine is stopped or the guest is too slow), or
+ * if the length is 0 or above REPLAY_NET_PACKET_MAX_BYTES.
  */
-void replay_net_arrived(ReplayAdapter *adapter, unsigned flags,
+void replay_net_arrived(ReplayAdapter *s, unsigned flags,
                         const struct iovec *iov, int iovcnt, size_t len_bytes);
 
 /**
  * replay_net_sent: the guest has sent a packet
- * @adapter: the adapter, borrowed
+ * @s: the adapter, borrowed
  * @iov: the packet, borrowed
- * @iovcnt: entries of @iov
- * @len_bytes: length of the packet, as iov_size() gives it
+ * @iovcnt: number of entries in @iov
+ * @len_bytes: length of the packet as iov_size() gives it, in bytes
  *
- * Packets from the guest are the best witness of what the guest did.  While
- * recording, their length and checksum are recorded at this instruction; in a
- * replay they are compared, and a difference ends the replay with a report.
+ * Packets from the guest are the best evidence of what the guest did.  A
+ * recorder records length and checksum, or all bytes, at this instruction.  A
+ * replay compares.
  *
- * Context: locked, with the BQL; a packet that is sent otherwise, or before
- * events are enabled, is counted as unverified.
+ * Context: locked, with the BQL.  A packet that is sent without the replay
+ * mutex, or before events are enabled, is only counted as unverified.
+ *
+ * A replay in which the packet differs from the recorded one, or which has
+ * another event next, ends with a report.
  */
-void replay_net_sent(ReplayAdapter *adapter, const struct iovec *iov,
-                     int iovcnt, size_t len_bytes);
+void replay_net_sent(ReplayAdapter *s, const struct iovec *iov, int iovcnt,
+                     size_t len_bytes);
 
 /**
- * replay_net_name: the name that a recording has for a netdev
+ * replay_net_name: the name of a netdev in recordings
  * @netdev_id: id of the netdev, borrowed
  *
- * That is the id, without the random digits of an id that QEMU has made
- * ("#net017" of -nic is "#net0" each time).
+ * This is the id, without the random digits at the end of an id that QEMU has
+ * generated: -nic makes "#net017", and each time the name is "#net0".
  *
+ * Context: any thread.
  * Returns: an owned string.
  */
 char *replay_net_name(const char *netdev_id);
 
-/* Returns: whether the virtual machine has run, so that adapters are fixed. */
+/**
+ * replay_net_is_fixed: is the set of adapters fixed?
+ *
+ * Context: main loop, BQL.
+ * Returns: true once the virtual machine has run, under record or replay.
+ */
 bool replay_net_is_fixed(void);
 
 #endif

@@ -3,25 +3,26 @@
  *
  * Deterministic record and replay: what the rest of QEMU calls.
  *
- * Under -icount ...,rr=record everything that reaches the guest from outside
- * (clocks, packets, input, random numbers, results of host operations) is
- * written into a recording together with the number of instructions that the
- * guest had executed.  Under rr=replay it is taken from there at the same
- * instruction, and the outside is silent.
+ * Under -icount ...,rr=record QEMU writes everything that reaches the guest
+ * from outside (clocks, packets, input, random numbers, results of host
+ * operations) into a recording, together with the number of instructions that
+ * the guest had executed.  Under rr=replay QEMU takes all this from the
+ * recording at the same instruction, and ignores the outside.
  *
  * How to read this file.  A device or back end that brings something from
- * outside does one of two things: it calls a pair of functions at the instant
- * at which the guest sees the value (a *synchronous* event: clocks, random
- * numbers, character writes), or it queues an *asynchronous* event (packets,
- * input, bottom halves, block completions), which the vCPU thread saves and
- * runs at its next checkpoint.  In a replay the same calls take the value, or
- * the event, from the recording.
+ * outside does one of two things.  For a *synchronous* event (clocks, random
+ * numbers, character writes), it calls a pair of functions at the instant at
+ * which the guest sees the value.  For an *asynchronous* event (packets, input,
+ * bottom halves, block completions), it queues the event, and the vCPU thread
+ * saves the event and runs it between two pieces of guest code.  In a replay
+ * the same calls take the value, or the event, from the recording.
  *
- * Locks.  The replay mutex is taken before the BQL, never after it.  The main
- * loop holds both except while it polls; the vCPU thread holds the replay
- * mutex while it executes guest code and runs events.  "Context: locked" below
- * means that the caller holds the replay mutex.  With replay_mode equal to
- * REPLAY_MODE_NONE no lock is needed and every call is cheap.
+ * Locks.  A thread takes the replay mutex before the BQL, never after it.  The
+ * main loop holds both except while it polls, and except in rounds that only
+ * move packets (see replay_net_only_moves_packets()).  The vCPU thread holds
+ * the replay mutex while it executes guest code and runs events.  "Context:
+ * locked" below means that the caller holds the replay mutex.  With replay_mode
+ * equal to REPLAY_MODE_NONE no lock is needed and every call is cheap.
  *
  * See docs/replay.txt for the theory, the format of a recording and every
  * error message with its remedy.
@@ -38,14 +39,32 @@
 #include "block/aio.h"
 #include "net/queue.h"
 
-/* Clocks whose values are recorded each time they are read, in ns. */
+/**
+ * enum ReplayClockKind - clocks whose values are recorded at each reading
+ * @REPLAY_CLOCK_HOST: QEMU_CLOCK_HOST
+ * @REPLAY_CLOCK_VIRTUAL_RT: QEMU_CLOCK_VIRTUAL_RT
+ * @REPLAY_CLOCK_COUNT: number of these clocks
+ */
 typedef enum ReplayClockKind {
-    REPLAY_CLOCK_HOST,          /* QEMU_CLOCK_HOST */
-    REPLAY_CLOCK_VIRTUAL_RT,    /* QEMU_CLOCK_VIRTUAL_RT */
+    REPLAY_CLOCK_HOST,
+    REPLAY_CLOCK_VIRTUAL_RT,
     REPLAY_CLOCK_COUNT
 } ReplayClockKind;
 
-/* Places at which main loop and vCPU are brought into the recorded order. */
+/**
+ * enum ReplayCheckpoint - places that bring main loop and vCPU thread into the
+ * recorded order
+ * @CHECKPOINT_CLOCK_WARP_START: a warp of QEMU_CLOCK_VIRTUAL starts
+ * @CHECKPOINT_CLOCK_WARP_ACCOUNT: a warp of QEMU_CLOCK_VIRTUAL is accounted for
+ * @CHECKPOINT_RESET_REQUESTED: the main loop carries out a request to reset
+ * @CHECKPOINT_SUSPEND_REQUESTED: the main loop carries out a request to suspend
+ * @CHECKPOINT_CLOCK_VIRTUAL: timers of QEMU_CLOCK_VIRTUAL run
+ * @CHECKPOINT_CLOCK_HOST: timers of QEMU_CLOCK_HOST run
+ * @CHECKPOINT_CLOCK_VIRTUAL_RT: timers of QEMU_CLOCK_VIRTUAL_RT run
+ * @CHECKPOINT_INIT: start-up, before the board is initialized
+ * @CHECKPOINT_RESET: start-up, before the first reset
+ * @CHECKPOINT_COUNT: number of these places
+ */
 typedef enum ReplayCheckpoint {
     CHECKPOINT_CLOCK_WARP_START,
     CHECKPOINT_CLOCK_WARP_ACCOUNT,
@@ -60,12 +79,15 @@ typedef enum ReplayCheckpoint {
 } ReplayCheckpoint;
 
 /*
- * Set once by replay_configure() before any thread starts, back to
- * REPLAY_MODE_NONE by replay_finish(); read without a lock.
+ * The mode.  replay_configure() sets it once, before any other thread starts;
+ * replay_finish() sets it back to REPLAY_MODE_NONE.  Read without a lock.
  */
 extern ReplayMode replay_mode;
 
-/* The rrsnapshot= option, or NULL.  Set by replay_configure(); read-only. */
+/*
+ * The rrsnapshot= option, owned by the replay subsystem; NULL without it.  Set
+ * by replay_configure(), then read-only until replay_finish().
+ */
 extern char *replay_snapshot;
 
 /* --- The life of a recording ------------------------------------------- */
@@ -74,114 +96,134 @@ extern char *replay_snapshot;
  * replay_configure: take the rr options of -icount and open the recording
  * @opts: the -icount options (borrowed), or NULL if there are none
  *
- * Options that make no sense, a file that cannot be written, a file that is
- * not a recording: reported, and QEMU exits with status 1.
+ * Context: start-up, main thread, once.  If it opens a recording, the thread
+ * holds the replay mutex on return.
  *
- * Context: start-up, main thread, once; on return it holds the replay mutex.
+ * Reports the following and exits with status 1: options that make no sense, a
+ * file that cannot be written, a file that is not a recording.
  */
 void replay_configure(struct QemuOpts *opts);
 
 /**
- * replay_start: asynchronous events are queued and recorded from here on
- *
- * Exits with status 1 if the machine has something that forbids record and
- * replay (see replay_add_blocker()).
+ * replay_start: queue and record asynchronous events from now on
  *
  * Context: start-up, locked, after all devices of the command line exist.
+ *
+ * Reports the reason and exits with status 1 if this machine cannot be recorded
+ * or replayed (for example because of replay_add_blocker()).
  */
 void replay_start(void);
 
 /**
- * replay_finish: end the recording or the replay and free what it used
+ * replay_finish: end the recording or the replay and free what it used;
+ * complete a recording, flush it to disk and close it
  *
- * A recording gets its end, is flushed to disk and closed; if that fails,
- * the reason is reported and replay_exit_status() turns into a failure.
- * Safe when nothing is recorded, and safe twice.
+ * Context: any thread at exit, when no guest code runs any more.  Safe when
+ * nothing is recorded or replayed, and safe to call twice.
  *
- * Context: any thread at exit; no guest code runs any more.
+ * If the recording cannot be completed, the reason is reported, and
+ * replay_exit_status() turns success into failure.
  */
 void replay_finish(void);
 
 /**
- * replay_exit_status: what QEMU shall exit with
- * @status: what it would exit with if there were no recording
+ * replay_exit_status: the status with which QEMU has to exit
+ * @status: the exit status that QEMU would have without a recording
  *
- * Returns: @status; EXIT_FAILURE in its place when @status is 0 and a
- * recording could not be written to its end, or a replay could not go on.
+ * Context: main thread, after replay_finish().
+ * Returns: EXIT_FAILURE if @status is EXIT_SUCCESS, but the recording could not
+ * be completed or the replay could not go on; otherwise @status.
  */
 int replay_exit_status(int status);
 
 /**
  * replay_add_blocker: forbid record and replay for this machine
- * @reason: why; owned by the replay subsystem from here on
+ * @reason: the reason; the replay subsystem takes ownership
  *
- * Context: start-up, before replay_start().
+ * Context: start-up, before replay_start(), which reports @reason.
  */
 void replay_add_blocker(Error *reason);
 
 /**
  * replay_main_loop_timeout: how long the main loop may sleep
- * @timeout_ns: how long it would, ns; -1 is forever
+ * @timeout_ns: how long the main loop would sleep, in ns; -1 for ever
  *
- * A replay does not wait for time to pass.  When the recording's next event is
- * the main loop's to make, it must not sleep; when it is the vCPU's, that one
- * is woken.  A replay in which neither makes it ends with a report.
+ * A replay does not wait for time to pass.  If the main loop has to produce the
+ * next event of the recording, it must not sleep.  If the vCPU thread has to
+ * produce it, this function wakes the vCPU thread.
  *
- * Context: main loop, with the BQL, once each time round; locked, unless that
- * is a round that replay_net_has_round() has found.
- * Returns: ns, or -1; @timeout_ns outside of a replay.
+ * Context: main loop, once in each round, with the BQL; locked, except in a
+ * round that replay_net_only_moves_packets() has allowed.
+ * Returns: a time in ns, or -1 for ever.
+ *
+ * A replay in which neither thread produces the next event ends with a report.
  */
 int64_t replay_main_loop_timeout(int64_t timeout_ns);
 
 /* --- Locking ----------------------------------------------------------- */
 
 /**
- * replay_mutex_lock: take the replay mutex
- * replay_mutex_unlock: give it back
+ * replay_mutex_lock: take the replay mutex; without record or replay, do
+ * nothing
  *
- * The mutex is fair: threads get it in the order in which they asked, so that
- * neither the main loop nor the vCPU can starve the other.  Not recursive.
- * Both do nothing when replay_mode is REPLAY_MODE_NONE.
+ * Context: any thread that holds neither the BQL nor the replay mutex, which is
+ * not recursive.
  *
- * Context: any thread that does not hold the BQL.
+ * The mutex is fair: threads get it in the order in which they asked for it, so
+ * that neither the main loop nor the vCPU thread can starve the other.
  */
 void replay_mutex_lock(void);
+
+/**
+ * replay_mutex_unlock: give the replay mutex back; without record or replay, do
+ * nothing
+ *
+ * Context: locked.
+ */
 void replay_mutex_unlock(void);
 
-/* Returns: whether this thread has the replay mutex. */
+/**
+ * replay_mutex_locked: does this thread hold the replay mutex?
+ *
+ * Context: any thread.
+ * Returns: true if this thread holds it.
+ */
 bool replay_mutex_locked(void);
 
 /**
- * replay_mutex_release: give the replay mutex back, if this thread has it
+ * replay_mutex_release: give the replay mutex back if this thread holds it
  *
- * Who waits for the vCPU thread lets it have the mutex.  Who takes it again
- * must not hold the BQL then.
- *
- * Context: any thread.
- * Returns: whether this thread had the mutex, and gave it back.
+ * Context: any thread.  Call this function before waiting for the vCPU thread,
+ * which needs the mutex.  Drop the BQL before taking the mutex again.
+ * Returns: true if this thread held the mutex and has given it back.
  */
 bool replay_mutex_release(void);
 
 /* --- Instructions ------------------------------------------------------ */
 
-/* Returns: the number of instructions that the guest has executed. */
+/**
+ * replay_get_current_icount: the number of instructions that the guest has
+ * executed
+ *
+ * Context: any thread, not inside of vm_clock_seqlock.
+ * Returns: a number of instructions.
+ */
 uint64_t replay_get_current_icount(void);
 
 /**
- * replay_get_instructions: how far the vCPU may run in a replay
+ * replay_get_instructions: how far the vCPU may run in a replay; limited, so
+ * that the main loop gets its turn even if the next event is far away
  *
- * Bounded, so that the main loop gets its turn even when the next event of
- * the recording is far away; 0 when something else has to happen first.
- *
- * Context: vCPU thread, not locked (takes the replay mutex).
- * Returns: a number of instructions.
+ * Context: vCPU thread, not locked (the function takes the replay mutex).
+ * Returns: a number of instructions; 0 if something else has to happen first.
  */
 int replay_get_instructions(void);
 
 /**
- * replay_account_executed_instructions: tell a replay how far the guest is
+ * replay_account_executed_instructions: tell a replay how many instructions the
+ * guest has executed; do nothing outside of a replay
  *
- * Context: locked.  Does nothing outside of a replay.
+ * Context: vCPU thread, locked.
  */
 void replay_account_executed_instructions(void);
 
@@ -189,30 +231,41 @@ void replay_account_executed_instructions(void);
 
 /**
  * replay_exception: the vCPU is about to take an exception
- * replay_interrupt: the vCPU has taken an interrupt
  *
  * Context: vCPU thread, locked.
- * Returns: true when it happens now; false in a replay when the recording
- * has something else next.
+ * Returns: true if the vCPU takes the exception now; false in a replay whose
+ * recording has another event next.
  */
 bool replay_exception(void);
+
+/**
+ * replay_interrupt: the vCPU takes an interrupt
+ *
+ * Context: vCPU thread, locked.
+ * Returns: true if this happens now; false in a replay whose recording has
+ * another event next.
+ */
 bool replay_interrupt(void);
 
 /**
- * replay_has_exception: is an exception the next thing in the recording?
- * replay_has_interrupt: likewise for an interrupt
+ * replay_has_exception: is an exception the next event of the recording?
  *
- * Nothing is consumed.
- *
- * Context: vCPU thread, locked.
+ * Context: vCPU thread, locked.  The event stays the next one.
  * Returns: true if so; always false outside of a replay.
  */
 bool replay_has_exception(void);
+
+/**
+ * replay_has_interrupt: is an interrupt the next event of the recording?
+ *
+ * Context: vCPU thread, locked.  The event stays the next one.
+ * Returns: true if so; always false outside of a replay.
+ */
 bool replay_has_interrupt(void);
 
 /**
  * replay_shutdown_request: the machine is asked to shut down or to reset
- * @cause: why; a replay makes the same request at the same instruction
+ * @cause: the cause; a replay makes the same request at the same instruction
  *
  * Context: locked.
  */
@@ -220,25 +273,27 @@ void replay_shutdown_request(ShutdownCause cause);
 
 /**
  * replay_shutdown_waits: is it too early to shut down?
- * @cause: why the machine is to shut down, %SHUTDOWN_CAUSE_NONE if it is not
+ * @cause: why the machine is to shut down; SHUTDOWN_CAUSE_NONE if it is not
  *
- * A guest that has ended its machine executes some more instructions until it
- * is stopped.  A replay lets it execute those that are in the recording.
+ * A guest that has ended its machine executes some more instructions until the
+ * main loop stops the vCPU.  A replay lets the guest execute those that are in
+ * the recording.
  *
  * Context: main loop, with the BQL.
- * Returns: true if the request has to wait; the main loop is notified when it
- * need not any longer.
+ * Returns: true if the request has to wait; the main loop is notified when the
+ * wait is over.
  */
 bool replay_shutdown_waits(ShutdownCause cause);
 
 /* --- Clocks and other values that the guest reads ---------------------- */
 
 /**
- * replay_save_clock: record a clock that is being read
- * @kind: which clock
- * @clock: its value, ns
- * @raw_icount: instructions executed; passed in, because callers hold locks
- *              that counting them here would take again
+ * replay_save_clock: record the value of a clock that is being read
+ * @kind: the clock
+ * @clock: the value of the clock, in ns
+ * @raw_icount: number of instructions that the guest has executed; the caller
+ *              passes it because counting here would take locks that the caller
+ *              may hold
  *
  * Context: locked.
  * Returns: @clock.
@@ -247,82 +302,118 @@ int64_t replay_save_clock(ReplayClockKind kind, int64_t clock,
                           int64_t raw_icount);
 
 /**
- * replay_read_clock: the value that this clock had in the recording
- * @kind: which clock
- * @raw_icount: instructions executed
+ * replay_read_clock: take the value of a clock from the recording
+ * @kind: the clock
+ * @raw_icount: number of instructions that the guest has executed
  *
  * Context: locked.
- * Returns: ns; the value last read if the recording has no new one here.
+ * Returns: the value in ns; if the recording has no reading of this clock here,
+ * the value of the last reading.
  */
 int64_t replay_read_clock(ReplayClockKind kind, int64_t raw_icount);
 
-/*
- * Record, replay or pass on the value of a clock.  @value is evaluated only
- * when it is used.  The second form is for callers inside vm_clock_seqlock.
+/**
+ * REPLAY_CLOCK_AT: record, replay or pass on the value of a clock
+ * @kind: the clock, a ReplayClockKind
+ * @value: expression that reads the clock, in ns; not evaluated in a replay
+ * @icount: expression for the number of executed instructions; not evaluated
+ *          without record or replay
+ *
+ * Context: locked, under record and replay.
+ * Returns: the value that the reader of the clock has to use, in ns.
  */
 #define REPLAY_CLOCK_AT(kind, value, icount)                               \
     (replay_mode == REPLAY_MODE_NONE ? (value) :                           \
      replay_mode == REPLAY_MODE_PLAY ? replay_read_clock((kind), (icount)) \
                                      : replay_save_clock((kind), (value),  \
                                                          (icount)))
+
+/**
+ * REPLAY_CLOCK: REPLAY_CLOCK_AT() for callers outside of vm_clock_seqlock
+ * @kind: the clock, a ReplayClockKind
+ * @value: expression that reads the clock, in ns; not evaluated in a replay
+ *
+ * Context: locked, under record and replay.
+ * Returns: the value that the reader of the clock has to use, in ns.
+ */
 #define REPLAY_CLOCK(kind, value) \
     REPLAY_CLOCK_AT(kind, value, icount_get_raw())
+
+/**
+ * REPLAY_CLOCK_LOCKED: REPLAY_CLOCK_AT() for callers inside of vm_clock_seqlock
+ * @kind: the clock, a ReplayClockKind
+ * @value: expression that reads the clock, in ns; not evaluated in a replay
+ *
+ * Context: locked, under record and replay.
+ * Returns: the value that the reader of the clock has to use, in ns.
+ */
 #define REPLAY_CLOCK_LOCKED(kind, value) \
     REPLAY_CLOCK_AT(kind, value, icount_get_raw_locked())
 
 /**
  * replay_save_random: record random bytes that the guest is given
- * @ret: what the generator returned
+ * @ret: the return value of the generator
  * @buf: the bytes, borrowed
- * @len: how many
+ * @len: number of bytes
  *
  * Context: locked.
  */
 void replay_save_random(int ret, void *buf, size_t len);
 
 /**
- * replay_read_random: random bytes from the recording
- * @buf: filled in
- * @len: its size; a recording that has another number here does not match
+ * replay_read_random: take random bytes from the recording
+ * @buf: filled in, borrowed
+ * @len: number of bytes
  *
  * Context: locked.
- * Returns: what the generator returned while recording.
+ * Returns: the return value that the generator had while recording.
+ *
+ * If the recording has another number of bytes, or no random bytes here, the
+ * replay ends with a report, and @buf gets zeros.
  */
 int replay_read_random(void *buf, size_t len);
 
 /* --- Asynchronous events ----------------------------------------------- */
 
 /**
- * replay_checkpoint: a place that the recording knows
- * @checkpoint: which one
+ * replay_checkpoint: main loop or vCPU thread has come to a checkpoint
+ * @checkpoint: the place
  *
  * Context: locked.
- * Returns: true when execution may go on; false in a replay when the
- * recording has something else first, and the caller must come again later.
+ * Returns: true if the caller may go on; false if it has to come again later,
+ * in a replay whose recording has another event next, or for timers that wait
+ * for a machine that is stopped.
  */
 bool replay_checkpoint(ReplayCheckpoint checkpoint);
 
 /**
- * replay_has_event: does the recording have a checkpoint or an asynchronous
- * event next?
+ * replay_has_event: is a checkpoint or an asynchronous event the next event of
+ * the recording?
  *
- * Context: locked.
+ * Context: locked.  The event stays the next one.
  * Returns: true if so; always false outside of a replay.
  */
 bool replay_has_event(void);
 
 /**
- * replay_async_events: save and run what is queued, or replay what is next
+ * replay_async_events: save and run the events in the queue; in a replay, run
+ * the events that the recording has next
  *
  * Context: vCPU thread, locked, with the BQL; not from within an event.
  */
 void replay_async_events(void);
 
-/* Returns: whether asynchronous events are queued. */
+/**
+ * replay_events_enabled: are asynchronous events queued?
+ *
+ * Context: any thread.
+ * Returns: true between replay_start() and replay_finish(), under record or
+ * replay; otherwise events run at once.
+ */
 bool replay_events_enabled(void);
 
 /**
- * replay_flush_events: run what is queued now, without recording it
+ * replay_flush_events: run the events in the queue now, unrecorded
  *
  * Context: locked, with the BQL.
  */
@@ -330,30 +421,30 @@ void replay_flush_events(void);
 
 /**
  * replay_bh_schedule_event: schedule a bottom half that the guest can notice
- * @bh: borrowed until it ran, or is cancelled or deleted
+ * @bh: the bottom half; borrowed until it has run, or is cancelled or deleted
  *
- * Takes the place of qemu_bh_schedule(): the bottom half runs in the vCPU
- * thread, at the same instruction in record and replay; once, however often
- * it is scheduled before that.
+ * Takes the place of qemu_bh_schedule().  The bottom half runs in the vCPU
+ * thread, at the same instruction in record and replay.  A bottom half that is
+ * scheduled several times before it runs, runs once.
  *
  * Context: locked, with the BQL.
  */
 void replay_bh_schedule_event(QEMUBH *bh);
 
 /**
- * replay_bh_forget_event: a bottom half is cancelled or deleted
- * @bh: borrowed
+ * replay_bh_forget_event: take a bottom half out of the queue, if it is there
+ * @bh: the bottom half, borrowed
  *
- * It is taken out of the queue, if it is there.
- *
- * Context: qemu_bh_cancel() and qemu_bh_delete(), any thread.
+ * Context: any thread; from qemu_bh_cancel() and qemu_bh_delete().
  */
 void replay_bh_forget_event(QEMUBH *bh);
 
 /**
- * replay_bh_schedule_oneshot_event: like aio_bh_schedule_oneshot()
- * @ctx: used when events are not enabled
- * @cb: called with @opaque
+ * replay_bh_schedule_oneshot_event: schedule a function that the guest can
+ * notice, in place of aio_bh_schedule_oneshot()
+ * @ctx: the context, borrowed; used only while events are not enabled
+ * @cb: the function, called once
+ * @opaque: argument of @cb; borrowed until @cb has run
  *
  * Context: locked, with the BQL.
  */
@@ -362,60 +453,72 @@ void replay_bh_schedule_oneshot_event(AioContext *ctx,
 
 /**
  * replay_block_event: a block request has completed
- * @bh: what continues it; borrowed
- * @id: from blkreplay_next_id(), when the request was made
+ * @bh: the bottom half that continues the request; borrowed until it has run
+ * @id: the return value of blkreplay_next_id() when the request was made
  *
  * Context: locked, with the BQL.
  */
 void replay_block_event(QEMUBH *bh, uint64_t id);
 
-/* Returns: an id for a block request; the same in record and replay. */
+/**
+ * blkreplay_next_id: make an id for a block request
+ *
+ * Context: locked, with the BQL.
+ * Returns: the id, which is the same in record and replay; 0 while events are
+ * not enabled.
+ */
 uint64_t blkreplay_next_id(void);
 
 /* --- Input ------------------------------------------------------------- */
 
 /**
- * replay_input_event: somebody pressed a key or moved a pointer
- * @src: the console it comes from
- * @evt: borrowed
- * replay_input_sync_event: the end of a group of such events
+ * replay_input_event: the user has pressed a key or moved a pointer
+ * @src: the console, borrowed; not recorded
+ * @evt: the event, borrowed; copied if it is queued
  *
- * In a replay both are ignored: the recording has its own.
+ * A replay ignores @evt: the recording has its own events.
  *
- * Context: main loop.
+ * Context: main loop; locked, with the BQL.
  */
 void replay_input_event(QemuConsole *src, InputEvent *evt);
+
+/**
+ * replay_input_sync_event: a group of input events ends; ignored in a replay
+ *
+ * Context: main loop; locked, with the BQL.
+ */
 void replay_input_sync_event(void);
 
 /* --- Character devices ------------------------------------------------- */
 
 /**
- * replay_register_char_driver: record what comes in through a character device
- * @chr: borrowed for the lifetime of QEMU
+ * replay_register_char_driver: record the bytes that a character device brings
+ * @chr: the device; borrowed for the lifetime of QEMU
  *
- * Context: start-up; devices must be registered in the same order in record
- * and replay.
+ * Record and replay have to register the same devices in the same order.
+ *
+ * Context: start-up, main thread.
  */
 void replay_register_char_driver(struct Chardev *chr);
 
 /**
- * replay_chr_be_write: bytes have come in
- * @s: a registered device
- * @buf: the bytes; copied
- * @len: how many
+ * replay_chr_be_write: queue bytes that a character device has brought
+ * @s: a registered device, borrowed
+ * @buf: the bytes, borrowed; copied
+ * @len: number of bytes
  *
  * Context: locked, with the BQL; record only.
  */
 void replay_chr_be_write(struct Chardev *s, const uint8_t *buf, int len);
 
 /**
- * replay_chr_mux_be_write: bytes have come in for one of a device's front ends
- * @s: a registered device that is multiplexed
- * @frontend: index of the one that has the focus, and is no monitor
- * @buf: the bytes; copied
- * @len: how many
+ * replay_chr_mux_be_write: queue bytes for one front end of a character device
+ * @s: a registered device that is multiplexed, borrowed
+ * @frontend: index of the front end that has the focus, and is not a monitor
+ * @buf: the bytes, borrowed; copied
+ * @len: number of bytes
  *
- * In a replay they are ignored: the recording has its own.
+ * A replay ignores the bytes: the recording has its own.
  *
  * Context: locked, with the BQL.
  */
@@ -423,66 +526,91 @@ void replay_chr_mux_be_write(struct Chardev *s, int frontend,
                              const uint8_t *buf, int len);
 
 /**
- * replay_char_write_event_save: record how a write to the back end went
- * @res: what it returned
- * @offset: bytes that it took
- * replay_char_write_event_load: the same from the recording
- * @offset: on entry the number of bytes that the guest writes; a recording
- *          that has more here does not match
+ * replay_char_write_event_save: record the result of a write to a back end
+ * @res: the return value of the write
+ * @offset: number of bytes that the back end accepted
  *
  * Context: locked.
  */
 void replay_char_write_event_save(int res, int offset);
+
+/**
+ * replay_char_write_event_load: take the result of a write from the recording
+ * @res: filled in with the return value of the write, borrowed
+ * @offset: on entry, the number of bytes that the guest writes; on return, the
+ *          number of bytes that the back end accepted; borrowed
+ *
+ * Context: locked.
+ *
+ * If the recording has no write here, or one of more bytes, the replay ends
+ * with a report, and the write appears to have succeeded as a whole.
+ */
 void replay_char_write_event_load(int *res, int *offset);
 
 /**
- * replay_char_read_all_load: bytes that a synchronous read gave
- * @buf: filled in
- * @len: its size; a recording that has more bytes here does not match
+ * replay_char_read_all_load: take the result of a synchronous read from the
+ * recording
+ * @buf: filled in, borrowed
+ * @len: size of @buf in bytes
  *
  * Context: locked.
- * Returns: their number, or the recorded error (negative).
+ * Returns: the number of bytes, or the recorded error (negative).
+ *
+ * If the recording has no read here, or one of more than @len bytes, the replay
+ * ends with a report, and the function returns 0.
  */
 int replay_char_read_all_load(uint8_t *buf, int len);
 
-/* Record the failure @res (negative), or the @offset bytes in @buf. */
+/**
+ * replay_char_read_all_save_error: record that a synchronous read has failed
+ * @res: the error, negative
+ *
+ * Context: locked.
+ */
 void replay_char_read_all_save_error(int res);
+
+/**
+ * replay_char_read_all_save_buf: record the bytes of a synchronous read
+ * @buf: the bytes, borrowed
+ * @offset: number of bytes
+ *
+ * Context: locked.
+ */
 void replay_char_read_all_save_buf(uint8_t *buf, int offset);
 
 /* --- Network ----------------------------------------------------------- */
 
 /**
  * replay_net_blocks_sender: must a netdev stop reading?
- * @sender: the netdev, whose packet a filter has just taken
- * @sent_cb: is called when the netdev may read again; NULL if the netdev cannot
- *           stop
+ * @sender: the netdev, borrowed; a filter has just taken a packet from it
+ * @sent_cb: called when the netdev may read again; NULL if the netdev cannot
+ *           stop reading
  *
- * A NIC without room makes its netdev stop reading, and a flood is then left to
- * the kernel.  The filter of a recorder takes every packet, so this function
- * makes the netdev stop when many packets wait for the NIC.  @sent_cb is called
- * when half of them have gone.  The guest does not notice, and nothing is
- * recorded.
+ * Without a recorder, a NIC without room makes its netdev stop reading, and the
+ * kernel deals with a flood.  The filter of a recorder takes every packet, so
+ * this function makes the netdev stop when many packets wait for the NIC.
+ * @sent_cb is called when half of them have been delivered.  The guest does not
+ * notice this, and nothing is recorded.
  *
  * Context: BQL.
- * Returns: whether the netdev has to wait for @sent_cb.
+ * Returns: true if the netdev has to wait for @sent_cb.
  */
 bool replay_net_blocks_sender(NetClientState *sender, NetPacketSent *sent_cb);
 
 /**
- * replay_net_nic_ready: the guest has made room in a NIC
- *
- * Packets for the NIC wait in its filter-replay, not in its netdev, and the
- * vCPU thread fetches them from there.
+ * replay_net_nic_ready: the guest has made room in a NIC; wake the vCPU thread
+ * if packets wait in the queues of the adapters
  *
  * Context: any thread, BQL.
- * Returns: false if the main loop has to look at its netdevs again.
+ * Returns: true if the main loop need not poll its netdevs again, because the
+ * packets for a NIC wait in the queue of its adapter, not in its netdev.
  */
 bool replay_net_nic_ready(void);
 
 /**
- * replay_net_only_moves_packets: is this round of the main loop for netdevs
- * alone?
- * @fds: the descriptors that GLib's sources have polled
+ * replay_net_only_moves_packets: does this round of the main loop only move
+ * packets?
+ * @fds: the descriptors that GLib's sources have polled, borrowed
  * @n: number of entries in @fds
  *
  * While recording, packets from a netdev are queued, and packets from the guest
@@ -490,19 +618,19 @@ bool replay_net_nic_ready(void);
  * these packets with the BQL alone, while the vCPU executes guest code, and
  * polls again.
  *
- * Context: main loop, between polling and taking its locks: without any.
+ * Context: main loop, after polling and before it takes its locks.
  * Returns: false if this round needs the replay mutex.
  */
 bool replay_net_only_moves_packets(const GPollFD *fds, int n);
 
 /**
- * filter_replay_attach: a NIC is being put on a netdev
+ * filter_replay_attach: a NIC is being attached to a netdev
  * @ncs: the queues of the netdev, borrowed
  * @queues: number of entries in @ncs
- * @errp: set when packets of this netdev would bypass its filters
+ * @errp: set if packets of this netdev would bypass its filters
  *
- * Under record and replay a NIC must not receive packets that are not recorded:
- * a netdev (or port of a hub) without a filter-replay gets one with the id
+ * Under record and replay a NIC must not receive packets that are not recorded.
+ * So a netdev (or port of a hub) without a filter-replay gets one with the id
  * "replay-NETDEV".
  *
  * Context: main loop, BQL; before the machine runs.
@@ -511,63 +639,73 @@ bool replay_net_only_moves_packets(const GPollFD *fds, int n);
 bool filter_replay_attach(NetClientState **ncs, int queues, Error **errp);
 
 /**
- * replay_link_set: somebody pulls a cable, or plugs it in
- * @name: of a network client, borrowed
+ * replay_link_set: the user unplugs or plugs in a network cable
+ * @name: name of a network client, borrowed
  * @up: the new state of the link
- * @errp: set in a replay, whose links change as they were recorded
+ * @errp: set in a replay, whose links change only as recorded
  *
  * While recording, the change becomes an asynchronous event, and the link
  * changes when the event runs.
  *
- * Context: main loop, locked, with the BQL.
- * Returns: true if the change is dealt with, or refused with @errp set; false
- * if the caller may change the link now.
+ * Context: main loop; locked, with the BQL.
+ * Returns: true if the change is queued, or refused with @errp set; false if
+ * the caller has to change the link itself.
  */
 bool replay_link_set(const char *name, bool up, Error **errp);
 
 /* --- What the user does to the machine --------------------------------- */
 
 /**
- * replay_hides_vm_change: must the guest not notice that the machine stops?
- *
- * A replay stops at other places than its recording, or nowhere.  So a device
- * that cancels or restarts something in its VM state handler must leave it as
- * it is.
+ * replay_hides_vm_change: must the guest not notice that the machine stops or
+ * continues?
  *
  * Context: VM state handlers, BQL.
- * Returns: true while a machine that has run is recorded or replayed.
+ * Returns: true for a machine that is recorded or replayed and has run.  A
+ * replay stops at other places than its recorder, or nowhere, so a device must
+ * not cancel or restart anything in its VM state handler.
  */
 bool replay_hides_vm_change(void);
 
 /**
  * replay_allows_change: may something be plugged, unplugged or announced?
- * @what: the command, for the message
- * @before_start: whether it does no harm before the machine first runs
+ * @what: the command for the error message, borrowed
+ * @before_start: true if the command is harmless before the machine first runs
+ * @errp: set if a machine is recorded or replayed, because the recording does
+ *        not have the instruction at which the command is carried out
  *
  * Context: main loop, BQL.
- * Returns: true; false with @errp set when a machine is recorded or replayed:
- * no recording knows at which instruction this happens.
+ * Returns: true; false with @errp set.
  */
 bool replay_allows_change(const char *what, bool before_start, Error **errp);
 
 /* --- Audio ------------------------------------------------------------- */
 
 /**
- * replay_audio_out: how many samples the back end has played
- * @played: recorded, or overwritten with what was recorded
+ * replay_audio_out: record or replay how many samples the back end has played
+ * @played: the number of samples, borrowed; a replay overwrites it with the
+ *          recorded number
  *
  * Context: locked.
+ *
+ * If the recording has more samples than *@played, or no audio output here, the
+ * replay ends with a report.
  */
 void replay_audio_out(size_t *played);
 
 /**
- * replay_audio_in: samples that came in
- * @recorded: how many
- * @samples: ring buffer of struct st_sample
- * @wpos: index behind the last one
- * @size: of the ring, in samples
+ * replay_audio_in: record or replay samples that the back end has captured
+ * @recorded: the number of samples, borrowed
+ * @samples: ring buffer of struct st_sample, borrowed
+ * @wpos: index behind the last sample in @samples, borrowed
+ * @size: size of @samples, in samples
+ *
+ * A recorder may reduce *@recorded and move *@wpos back, if an event cannot
+ * hold all samples.  A replay overwrites *@recorded, the samples and *@wpos.
  *
  * Context: locked.
+ *
+ * If the recording has no valid samples here, the replay ends with a report,
+ * and *@recorded is set to 0.
  */
 void replay_audio_in(size_t *recorded, void *samples, size_t *wpos,
                      size_t size);
@@ -575,18 +713,27 @@ void replay_audio_in(size_t *recorded, void *samples, size_t *wpos,
 /* --- State of the virtual machine -------------------------------------- */
 
 /**
- * replay_vmstate_init: make or load the snapshot that rrsnapshot= names
+ * replay_vmstate_init: save (record) or load (replay) the snapshot that
+ * rrsnapshot= names, if it does
  *
  * Context: start-up, locked, before the machine first runs.
+ *
+ * Reports a failure and exits with status 1.
  */
 void replay_vmstate_init(void);
 
-/* Returns: whether a snapshot can be made now (no event is in the queue). */
+/**
+ * replay_can_snapshot: can a snapshot be saved now?
+ *
+ * Context: locked.
+ * Returns: true if no event is in the queue, or nothing is recorded or
+ * replayed.
+ */
 bool replay_can_snapshot(void);
 
 /**
- * replay_can_load_snapshot: may the machine go to another state?
- * @errp: set while it is recorded: time would go back
+ * replay_can_load_snapshot: may a snapshot be loaded?
+ * @errp: set while recording, because time would go back
  *
  * Context: main loop, before anything is loaded.
  * Returns: true; false with @errp set.
@@ -596,22 +743,43 @@ bool replay_can_load_snapshot(Error **errp);
 /* --- Debugging backwards ----------------------------------------------- */
 
 /**
- * replay_reverse_step: go one instruction back
- * replay_reverse_continue: go back to the last breakpoint that was passed
+ * replay_reverse_step: go back by one instruction
  *
- * Context: gdbstub, locked, with the BQL.
- * Returns: true if the search has begun.
+ * Context: gdbstub; replay only; locked, with the BQL.
+ * Returns: true if the replay is on its way there; false if it cannot go back.
  */
 bool replay_reverse_step(void);
+
+/**
+ * replay_reverse_continue: go back to the last breakpoint that was passed
+ *
+ * Context: gdbstub; replay only; locked, with the BQL.
+ * Returns: true if the search has begun; false if the replay cannot go back.
+ */
 bool replay_reverse_continue(void);
 
-/* Returns: whether such a search is going on. */
+/**
+ * replay_running_debug: is the replay on its way back?
+ *
+ * Context: any thread.
+ * Returns: true after a successful replay_reverse_step() or
+ * replay_reverse_continue(), until the replay has arrived.
+ */
 bool replay_running_debug(void);
 
-/* A breakpoint was passed during the search. */
+/**
+ * replay_breakpoint: note a breakpoint that the guest passes in a search
+ *
+ * Context: vCPU thread, while replay_running_debug() is true.
+ */
 void replay_breakpoint(void);
 
-/* A debugger was attached: make a snapshot to go back to. */
+/**
+ * replay_gdb_attached: a debugger was attached: save a snapshot to go back to
+ *
+ * Context: main loop; locked, with the BQL.  Does nothing outside of a replay,
+ * or with rrsnapshot=.
+ */
 void replay_gdb_attached(void);
 
 #endif
