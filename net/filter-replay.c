@@ -1,24 +1,48 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The netfilter that records what a netdev brings in, and replays it.
+ * The netfilter that records and replays the packets of a netdev.
  *
- * It stands between a netdev and what is attached to it.  While recording, a
- * packet from the netdev is taken whole and queued as an asynchronous event:
- * replay-net.c saves it and sends it on from here, in the vCPU thread.  In a
- * replay whatever the netdev brings is dropped, and so is what the guest
- * sends: the packets come out of the recording, by the same way from the queue
- * on.  Without record or replay everything passes.
+ * It stands between a netdev and the NIC (or the port of a hub) to which the
+ * netdev is attached:
  *
- * What the guest sends is taken at once, in record as in replay: when a slow
- * netdev takes it is nothing that the guest may see.  The main loop gives it
- * to the netdev, so that the guest does not wait for slirp's TCP or a system
- * call, and it waits in the netdev's queue until it is taken.  What would make
- * that too long is dropped.
+ *                  record                       replay
+ *   from outside   queued, recorded, delivered  dropped ("muted"); the packets
+ *                                               of the recording are delivered
+ *   from the guest recorded, queued, forwarded  compared with the recording,
+ *                                               dropped
  *
- * Half a filter would record half of the traffic, so queue= and status= have
- * one possible value each, and the filter stays once it is in place.  A netdev
- * that has none when a NIC is put on it gets one by itself.
+ * Packets from outside.  While recording, the filter takes a packet whole from
+ * the netdev, and replay-net.c queues it as an asynchronous event.  The vCPU
+ * thread records it, and delivers it to the filters between this one and the
+ * NIC, and then to the NIC.  A replay delivers the packets of the recording by
+ * the same code.
+ *
+ * Packets from the guest.  The filter accepts each packet at once, in record as
+ * in replay: the guest must not see when a slow netdev accepts it.  A recorder
+ * lets the main loop forward the packet to the netdev, so that the guest does
+ * not wait for slirp's TCP or for a system call.  The packet then waits in the
+ * netdev's queue until the netdev accepts it.  If this queue is full, the
+ * filter drops the packet.
+ *
+ * Without record or replay the filter lets every packet pass.
+ *
+ * A filter that sees one direction only, or is switched off, would leave
+ * packets out of the recording.  So queue= and status= have one possible value
+ * each.  Under record and replay the user cannot remove the filter, and a
+ * netdev without a filter-replay gets one when a NIC is attached to it.
+ *
+ * Where to find what.  Functions stand before those that call them, so the
+ * functions that make this a netfilter stand in the middle of the file.
+ *
+ *   filter_replay_forward()   from the guest: to the other filters and to the
+ *                             netdev
+ *   outgoing_*()              from the guest: the queue from the vCPU thread to
+ *                             the main loop
+ *   filter_replay_pass()      each packet that the filter sees
+ *   filter_replay_setup()     begin and end of a filter, refused options
+ *   filter_replay_attach()    filters that QEMU creates for NICs
+ *   filter_replay_class_init() and below: properties, the QOM type
  */
 
 #include "qemu/osdep.h"
@@ -46,23 +70,26 @@
 #define TYPE_FILTER_REPLAY "filter-replay"
 OBJECT_DECLARE_SIMPLE_TYPE(FilterReplayState, FILTER_REPLAY)
 
-/* What begins the id of a filter that nobody asked for. */
+/* Prefix of the id of a filter that QEMU creates for a NIC. */
 #define AUTOMATIC_PREFIX "replay-"
 
-/* So much waits for the main loop; the vCPU thread sends what is more. */
+/*
+ * If OUTGOING_MAX_PACKETS packets or OUTGOING_MAX_BYTES bytes wait for the main
+ * loop, the vCPU thread forwards them itself.
+ */
 #define OUTGOING_MAX_PACKETS    256
 #define OUTGOING_MAX_BYTES      (1024 * 1024)
 
 struct FilterReplayState {
     NetFilterState parent_obj;
 
-    /* From setup to cleanup; NULL without record or replay.  BQL. */
+    /* Valid from setup to cleanup; NULL without record or replay.  BQL. */
     ReplayAdapter *adapter;
     ReplayAdapterCounters counters;     /* shared with @adapter; BQL */
 
     /*
-     * Record: lengths of the packets that wait for the netdev, in the order
-     * in which it takes them.  BQL.
+     * Record: lengths of the packets in the netdev's queue, in the order in
+     * which the netdev accepts them.  BQL.
      */
     GQueue unsent;
     size_t unsent_bytes;
@@ -72,7 +99,7 @@ struct FilterReplayState {
     bool automatic;         /* made by filter_replay_attach() */
 };
 
-/* --- What the guest sends, to the netdev --------------------------------- */
+/* --- Packets from the guest: from the filter to the netdev -------------- */
 
 typedef struct OutgoingPacket {
     QSIMPLEQ_ENTRY(OutgoingPacket) next;
@@ -97,7 +124,7 @@ static FilterReplayState *filter_replay_of(NetClientState *nc)
     return NULL;
 }
 
-/* The netdev has taken, or lost, the first of the packets that waited. */
+/* The netdev has accepted or lost the first packet in its queue. */
 static void filter_replay_unsent_done(NetClientState *sender, ssize_t ret)
 {
     FilterReplayState *s = filter_replay_of(sender->peer);
@@ -106,7 +133,10 @@ static void filter_replay_unsent_done(NetClientState *sender, ssize_t ret)
     s->counters.unsent--;
 }
 
-/* Give a packet of the guest to the filters behind this one, and the netdev. */
+/*
+ * Give a packet from the guest to the filters between this one and the netdev,
+ * then to the netdev.
+ */
 static void filter_replay_forward(const OutgoingPacket *p)
 {
     FilterReplayState *s = p->filter;
@@ -144,17 +174,20 @@ static void filter_replay_forward(const OutgoingPacket *p)
     }
 }
 
-/* --- From the vCPU thread to the main loop ------------------------------ */
+/* --- Packets from the guest: from the vCPU thread to the main loop ------ */
 
-/* What the guest has sent through any filter, in its order.  BQL. */
+/*
+ * Packets that the guest has sent through any filter-replay, in the order in
+ * which it sent them.  BQL.
+ */
 static struct {
     QSIMPLEQ_HEAD(, OutgoingPacket) packets;
     unsigned n_packets;
     size_t len_bytes;
-    EventNotifier wake;     /* valid if @started */
-    bool started;           /* the main loop comes for it */
-    bool asleep;            /* it is about to poll or polls, and unwoken */
-    bool flushing;
+    EventNotifier wake;     /* wakes the main loop; valid if @started */
+    bool started;           /* the main loop calls outgoing_poll() */
+    bool asleep;            /* the main loop polls, or is about to; not woken */
+    bool flushing;          /* outgoing_flush() forwards packets */
 } outgoing = { .packets = QSIMPLEQ_HEAD_INITIALIZER(outgoing.packets) };
 
 static void outgoing_flush(void)
@@ -172,7 +205,7 @@ static void outgoing_flush(void)
     outgoing.flushing = false;
 }
 
-/* Have the main loop come for what waits, if it is asleep. */
+/* Make the main loop forward the packets: wake it if it is asleep. */
 static void outgoing_wake(void)
 {
     if (outgoing.asleep) {
@@ -193,7 +226,10 @@ static void outgoing_poll(Notifier *notifier, void *data)
         g_array_append_val(poll->pollfds, fd);
         outgoing.asleep = true;
         if (outgoing.n_packets) {
-            /* Not now: other netdevs have said what they poll for. */
+            /*
+             * Do not forward the packets now: the other netdevs have already
+             * said which descriptors the main loop has to poll.
+             */
             outgoing_wake();
         }
         return;
@@ -205,7 +241,7 @@ static void outgoing_poll(Notifier *notifier, void *data)
     outgoing_flush();
 }
 
-/* A device ends QEMU, perhaps right behind what its driver has sent. */
+/* A device may end QEMU just after the guest has sent packets. */
 static void outgoing_exit(Notifier *notifier, void *data)
 {
     outgoing_flush();
@@ -225,7 +261,7 @@ static void outgoing_start(void)
 #else
 static void outgoing_start(void)
 {
-    /* No descriptors to poll: the vCPU thread sends. */
+    /* Without descriptors to poll, the vCPU thread forwards each packet. */
 }
 #endif
 
@@ -251,11 +287,14 @@ static void outgoing_push(FilterReplayState *s, unsigned flags,
     }
 }
 
-/* --- What the filter takes ---------------------------------------------- */
+/* --- The packets that the filter sees ----------------------------------- */
 
 /*
+ * A packet from outside.
+ *
  * Context: BQL; in a replay the replay mutex, too.
- * Returns: 0 to let the packet pass; 0 would let an empty one pass as well.
+ * Returns: not 0, which would let the packet pass: its length, or -EINVAL if it
+ * is empty.
  */
 static ssize_t filter_replay_take(FilterReplayState *s, unsigned flags,
                                   const struct iovec *iov, int iovcnt)
@@ -272,6 +311,12 @@ static ssize_t filter_replay_take(FilterReplayState *s, unsigned flags,
     return len_bytes ?: -EINVAL;
 }
 
+/*
+ * A packet from the guest.
+ *
+ * Context: BQL, and the replay mutex if the packet is to be recorded.
+ * Returns: 0 to let the packet pass; its length, or -EINVAL if it is empty.
+ */
 static ssize_t filter_replay_sent(FilterReplayState *s, NetClientState *sender,
                                   unsigned flags, const struct iovec *iov,
                                   int iovcnt)
@@ -279,7 +324,10 @@ static ssize_t filter_replay_sent(FilterReplayState *s, NetClientState *sender,
     size_t len_bytes = iov_size(iov, iovcnt);
 
     if (outgoing.flushing) {
-        /* By way of a hub, from another filter; a replay has it end there. */
+        /*
+         * Another filter forwards this packet, and it comes through a hub.  A
+         * replay drops it in that filter, so it must not be recorded here.
+         */
         return 0;
     }
     replay_net_sent(s->adapter, iov, iovcnt, len_bytes);
@@ -303,11 +351,11 @@ static ssize_t filter_replay_pass(NetFilterState *nf, NetClientState *sender,
                                                      iovcnt);
 }
 
-/* --- Setup ------------------------------------------------------------- */
+/* --- Begin and end of a filter ------------------------------------------ */
 
 /*
- * Says that the netdev has a filter already; one that nobody asked for makes
- * room for one that somebody did.
+ * Refuses a second filter-replay on a netdev.  But a filter of the user's
+ * replaces one that QEMU has created, unless its position= refers to it.
  */
 static bool filter_replay_check_other(NetFilterState *nf, Error **errp)
 {
@@ -315,7 +363,7 @@ static bool filter_replay_check_other(NetFilterState *nf, Error **errp)
     g_autofree char *id = NULL;
 
     if (!other || (other->automatic && replay_net_is_fixed())) {
-        /* If it is too late for any, the user reads that. */
+        /* Once the set is fixed, replay_net_register() reports this. */
         return true;
     }
     id = g_strdup(object_get_canonical_path_component(OBJECT(other)));
@@ -385,12 +433,14 @@ static bool filter_replay_check_delete(UserCreatable *uc, Error **errp)
     return false;
 }
 
-/* --- NICs that nobody gave a filter ------------------------------------- */
+/* --- Filters that QEMU creates for NICs --------------------------------- */
 
 /*
- * Is everything that comes to this port of a hub recorded, because each netdev
- * on the hub has a filter?  What NICs on a hub send each other needs none, but
- * with a filter on one of them it comes from outside to the others.
+ * Can a NIC on this port of a hub do without a filter?  It can if each netdev
+ * on the hub has a filter, and no port of a NIC has one.  Packets that NICs on
+ * a hub send each other stay inside the machine and need no filter.  But a
+ * packet that has passed through the filter of one NIC comes from outside as
+ * far as the other NICs are concerned.
  */
 static bool filter_replay_covers_hub(NetClientState *port)
 {
@@ -414,7 +464,7 @@ static bool filter_replay_covers_hub(NetClientState *port)
     return n <= (int)ARRAY_SIZE(ncs);
 }
 
-/* Says that what a netdev brings would not come to its filters. */
+/* Refuses a netdev whose packets would bypass its filters. */
 static bool filter_replay_check_bypass(NetClientState *nc, int queues,
                                        Error **errp)
 {
