@@ -154,8 +154,9 @@ static void filter_replay_forward(const OutgoingPacket *p)
         s->counters.unsent_dropped++;
         trace_filter_replay_drop_unsent(nf->netdev_id, icount_get_raw(),
                                         p->len_bytes);
-        warn_report_once("netdev '%s' does not take what the guest sends, and "
-                         "its queue is full: packets are dropped",
+        warn_report_once("netdev '%s' does not accept the packets that the "
+                         "guest sends, and its queue is full: packets are "
+                         "dropped",
                          nf->netdev_id);
         return;
     }
@@ -373,9 +374,9 @@ static bool filter_replay_check_other(NetFilterState *nf, Error **errp)
         object_unparent(OBJECT(other));
         return true;
     }
-    error_setg(errp, "netdev '%s' has a filter-replay already: '%s'",
+    error_setg(errp, "netdev '%s' already has a filter-replay: '%s'",
                nf->netdev_id, id);
-    error_append_hint(errp, "One on each netdev is enough; remove one of the "
+    error_append_hint(errp, "One on each netdev is enough: remove one of the "
                       "two.\n");
     return false;
 }
@@ -386,14 +387,14 @@ static bool filter_replay_check(NetFilterState *nf, Error **errp)
         error_setg(errp, "filter-replay on netdev '%s': queue=%s would leave "
                    "half of the traffic out of the recording", nf->netdev_id,
                    NetFilterDirection_str(nf->direction));
-        error_append_hint(errp, "Leave queue= out, or say queue=all.\n");
+        error_append_hint(errp, "Leave queue= out, or use queue=all.\n");
         return false;
     }
     if (!nf->on) {
         error_setg(errp, "filter-replay on netdev '%s': with status=off "
                    "nothing would be recorded", nf->netdev_id);
         error_append_hint(errp, "Leave status= out. Without -icount ...,rr= "
-                          "the filter passes everything anyway.\n");
+                          "the filter lets every packet pass anyway.\n");
         return false;
     }
     return filter_replay_check_other(nf, errp);
@@ -429,7 +430,7 @@ static bool filter_replay_check_delete(UserCreatable *uc, Error **errp)
                NETFILTER(uc)->netdev_id,
                replay_mode == REPLAY_MODE_RECORD ? "recorded" : "replayed",
                replay_mode == REPLAY_MODE_RECORD ?
-               "reach the guest unrecorded" : "have no way to the guest");
+               "reach the guest unrecorded" : "not reach the guest");
     return false;
 }
 
@@ -474,16 +475,16 @@ static bool filter_replay_check_bypass(NetClientState *nc, int queues,
         why = "has more than one queue";
     } else if (nc->info->type == NET_CLIENT_DRIVER_VHOST_USER
                || nc->info->type == NET_CLIENT_DRIVER_VHOST_VDPA) {
-        why = "gives packets to the guest without QEMU";
+        why = "delivers packets to the guest without QEMU";
     } else if (get_vhost_net(nc)) {
-        why = "gives packets to the guest without QEMU (vhost=on)";
+        why = "delivers packets to the guest without QEMU (vhost=on)";
     }
     if (!why) {
         return true;
     }
     error_setg(errp, "netdev '%s' of type %s %s: nothing could be recorded or "
                "replayed", nc->name, NetClientDriver_str(nc->info->type), why);
-    error_append_hint(errp, "Use a netdev without vhost, with one queue.\n");
+    error_append_hint(errp, "Use a netdev without vhost and with one queue.\n");
     return false;
 }
 
@@ -536,8 +537,8 @@ static int filter_replay_get_verify(Object *obj, Error **errp)
 static void filter_replay_set_verify(Object *obj, int value, Error **errp)
 {
     if (NETFILTER(obj)->netdev) {
-        error_setg(errp, "'verify' of the filter on netdev '%s' cannot be "
-                   "changed any more", NETFILTER(obj)->netdev_id);
+        error_setg(errp, "'verify' of the filter on netdev '%s' can no longer "
+                   "be changed", NETFILTER(obj)->netdev_id);
         return;
     }
     FILTER_REPLAY(obj)->verify = value;
@@ -558,12 +559,13 @@ static void filter_replay_class_init(ObjectClass *oc, void *data)
                                    filter_replay_get_verify,
                                    filter_replay_set_verify);
     object_class_property_set_description(oc, "verify",
-        "what to record of the packets that the guest sends, and to compare "
-        "in a replay: on (length and checksum), full (all bytes), off");
+        "what to record of each packet that the guest sends, and to compare "
+        "in a replay: on (length and checksum), full (all bytes), off "
+        "(nothing)");
     object_class_property_add_bool(oc, "automatic",
                                    filter_replay_get_automatic, NULL);
     object_class_property_set_description(oc, "automatic",
-        "whether it is there because a NIC was put on a netdev without one");
+        "whether QEMU created the filter, for a NIC on a netdev without one");
 }
 
 /* A property for each counter; QAPI's ReplayAdapterCounters explains them. */
