@@ -4,21 +4,27 @@
  * Adapters and their packets.
  *
  * An adapter is a filter-replay on a netdev, and its identity is the id of
- * that netdev.  Until the machine first runs adapters come and go.  Then the
- * set is fixed: while recording they are numbered in the order of their names,
- * and the description of the machine says which number is whose, on what NIC;
- * a replay looks its own adapters up by these names, after the descriptions
- * were found to be equal.  So the order of options or commands means nothing.
+ * this netdev.  Until the machine first runs, adapters can be added and
+ * removed.  Then the set is fixed.  A recorder numbers the adapters in the
+ * order of their names, and the description of the machine says which number
+ * belongs to which netdev and NIC.  A replay compares the descriptions, and
+ * then finds its own adapters by these names.  So the order of options and
+ * commands has no meaning.
  *
- *   record   filter -> arrived (bounded queue) -> the NIC is ready -> run
- *   replay                              recording -> load -> run
- *   run      next filter -> NIC model
+ *   record   filter -> replay_net_arrived() -> bounded queue
+ *            -> replay_net_put_ready(), when the NIC is ready -> deliver
+ *   replay   recording -> replay_net_load() -> replay_net_run() -> deliver
+ *   deliver  replay_net_deliver() -> next filter -> NIC model
  *
- * What comes waits, unrecorded, until the NIC can take it, and so does the
- * netdev, if it can, before too much waits: as without a recorder, a flood is
- * left to the kernel, and what is recorded reaches the guest.  A packet that
- * does not fit into the queue is dropped before it is recorded, so that a drop
- * is the same in a replay: the packet never was.
+ * Packets from outside wait here, unrecorded, until the NIC can accept them.
+ * If too many wait, the netdev stops reading, where it can.  So the kernel
+ * deals with a flood, as it does without a recorder, and the packets that are
+ * recorded reach the guest.  A packet that does not fit into the queue is
+ * dropped before it is recorded.  The drop needs no event: as far as the
+ * recording is concerned, the packet never existed.
+ *
+ * While recording, the length and the checksum of each packet that the guest
+ * sends, or all its bytes, become a synchronous event.  A replay compares them.
  */
 
 #include "qemu/osdep.h"
@@ -39,38 +45,41 @@
 QEMU_BUILD_BUG_ON(REPLAY_NET_PACKET_MAX_BYTES != NET_BUFSIZE);
 QEMU_BUILD_BUG_ON(REPLAY_NET_PACKET_MAX_BYTES > REPLAY_LOG_DATA_MAX_BYTES);
 
-/* What nobody compares of an adapter: this, the netdev's id, a dot, a name. */
+/*
+ * A replay does not compare the keys that begin with INFO_KEY.  The netdev's
+ * id, a dot and a name follow.
+ */
 #define INFO_KEY        REPLAY_LOG_KEY_INFO REPLAY_LOG_KEY_ADAPTER
 
 /*
- * A netdev that can wait does so when this much waits for its NIC, and goes on
- * when half of it does.
+ * When BLOCK_PACKETS packets or BLOCK_BYTES bytes wait for a NIC, its netdev
+ * stops reading, if it can.  It continues when fewer than half of both wait.
  */
 #define BLOCK_PACKETS    256
 #define BLOCK_BYTES      (1024 * 1024)
 
 /*
- * A NIC that gets ready wakes the main loop, but not if that was a reset, or
- * its link: look so often.
+ * Polling interval of the main loop while packets or netdevs wait: a reset or a
+ * link change makes a NIC ready without waking the main loop.
  */
 #define POLL_NS         (10 * SCALE_MS)
 
 struct ReplayAdapter {
-    char *netdev_id;                    /* of replay_net_name() */
-    FilterReplayVerify verify;         /* as its filter says */
+    char *netdev_id;                /* from replay_net_name(), owned */
+    FilterReplayVerify verify;      /* verify= of the filter */
     /* Valid once the set is fixed. */
     unsigned id_in_log;
-    FilterReplayVerify recorded;       /* as the recording's filter said */
+    FilterReplayVerify recorded;    /* verify= of the recorder's filter */
 
     /* BQL */
-    NetFilterState *nf;             /* borrowed; NULL once it is gone */
+    NetFilterState *nf;             /* borrowed; NULL once it is removed */
 
-    /* Record: wait for the NIC, counters->pending of them, owned.  BQL */
+    /* Record: counters->pending packets that wait for the NIC, owned.  BQL */
     QTAILQ_HEAD(, ReplayEvent) waiting;
     size_t waiting_bytes;
-    NetPacketSent *blocked_cb;      /* lets the netdev go on; NULL if it does */
+    NetPacketSent *blocked_cb;      /* wakes the netdev; NULL if it reads */
 
-    /* Of the filter, borrowed; NULL once it is gone. */
+    /* Of the filter, borrowed; NULL once the filter is removed.  BQL */
     ReplayAdapterCounters *counters;
 };
 
@@ -82,12 +91,12 @@ typedef struct ReplayNetPacket {
     uint8_t data[];
 } ReplayNetPacket;
 
-/* BQL; changed only while the machine has not run, or has ended. */
+/* BQL; the arrays change only before the machine runs and after it ends. */
 static struct {
     GPtrArray *adapters;            /* of ReplayAdapter, owned */
     GPtrArray *by_id_in_log;        /* once fixed: of adapters, borrowed */
-    unsigned waiting;               /* packets, of all adapters */
-    unsigned blocked;               /* adapters whose netdev waits */
+    unsigned waiting;               /* packets that wait, of all adapters */
+    unsigned blocked;               /* adapters whose netdev has stopped */
 } net;
 
 /* --- Adapters ---------------------------------------------------------- */
@@ -117,7 +126,7 @@ static ReplayAdapter *replay_net_new_adapter(const char *name)
 
 char *replay_net_name(const char *netdev_id)
 {
-    /* What id_generate() makes: '#', subsystem, count, two random digits. */
+    /* id_generate() makes '#', subsystem, count, two random digits. */
     return *netdev_id == '#'
            ? g_strndup(netdev_id, strlen(netdev_id) - strlen("00"))
            : g_strdup(netdev_id);
@@ -161,7 +170,7 @@ ReplayAdapter *replay_net_register(NetFilterState *nfs,
     return s;
 }
 
-/* Returns: the first packet that waits, which is no longer in the queue. */
+/* Takes the first packet out of the queue.  Returns: the packet, owned. */
 static ReplayNetPacket *replay_net_next(ReplayAdapter *s)
 {
     ReplayEvent *ev = QTAILQ_FIRST(&s->waiting);
@@ -189,12 +198,12 @@ void replay_net_unregister(ReplayAdapter *s)
     s->nf = NULL;
     s->counters = NULL;
     if (!net.by_id_in_log) {
-        /* The recording does not know it. */
+        /* No recording refers to this adapter. */
         g_ptr_array_remove(net.adapters, s);
     }
 }
 
-/* The address of a NIC, owned. */
+/* Returns: the MAC address of a NIC, owned. */
 static char *replay_net_mac(NetClientState *nic)
 {
     const uint8_t *mac = qemu_get_nic(nic)->conf->macaddr.a;
@@ -203,7 +212,7 @@ static char *replay_net_mac(NetClientState *nic)
                            mac[2], mac[3], mac[4], mac[5]);
 }
 
-/* What the guest could notice of an adapter. */
+/* Returns: what the guest can see of an adapter, owned. */
 static char *replay_net_describe_adapter(const ReplayAdapter *s)
 {
     NetClientState *nc = s->nf->netdev;
@@ -219,7 +228,7 @@ static char *replay_net_describe_adapter(const ReplayAdapter *s)
 
         nic = g_strdup_printf("NIC %s, MAC %s", peer->model, mac);
     }
-    /* A NIC that takes no header has no use for what comes in one. */
+    /* Only a NIC that gets a virtio header can see the offloads in it. */
     return g_strdup_printf("%s, virtio header %d bytes%s%s%s", nic,
                            nc->vnet_hdr_len,
                            nc->vnet_hdr_len ? ", offloads" : "",
@@ -263,7 +272,7 @@ void replay_net_describe(ReplayLogDescription *d)
     }
 }
 
-/* The adapter of this netdev that has its filter, or NULL. */
+/* Returns: the adapter of a netdev, if its filter is there; or NULL. */
 static ReplayAdapter *replay_net_find(const char *netdev_id)
 {
     guint i;
@@ -309,7 +318,10 @@ void replay_net_begin(const ReplayLogDescription *recorded)
             if (g_str_has_prefix(key, REPLAY_LOG_KEY_ADAPTER)) {
                 const char *netdev_id = key + strlen(REPLAY_LOG_KEY_ADAPTER);
 
-                /* With rrcheck=off it may be missing: a packet will tell. */
+                /*
+                 * With rrcheck=off this netdev may be missing in the replay:
+                 * replay_net_load() will report the first packet for it.
+                 */
                 replay_net_number(replay_net_find(netdev_id)
                                   ?: replay_net_new_adapter(netdev_id),
                     replay_net_recorded_verify(recorded, netdev_id));
@@ -321,7 +333,7 @@ void replay_net_begin(const ReplayLogDescription *recorded)
         ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
 
         if (s->nf) {
-            /* The order in which replay_net_describe() has named them. */
+            /* The adapters are in the order of replay_net_describe(). */
             replay_net_number(s, s->verify);
             replay_stream_name_adapter(s->id_in_log, s->netdev_id);
         }
@@ -330,7 +342,7 @@ void replay_net_begin(const ReplayLogDescription *recorded)
 
 void replay_net_finish(void)
 {
-    /* An adapter itself goes when its filter does. */
+    /* replay_net_unregister() frees each adapter when its filter goes. */
     if (net.by_id_in_log) {
         g_ptr_array_free(g_steal_pointer(&net.by_id_in_log), true);
     }
@@ -356,7 +368,7 @@ static void replay_net_drop(ReplayAdapter *s, size_t len_bytes,
                      s->netdev_id, why);
 }
 
-/* Hands a packet to the NIC, by way of the filters behind this one. */
+/* Delivers a packet to the NIC, through the filters behind filter-replay. */
 static void replay_net_deliver(ReplayNetPacket *p)
 {
     ReplayAdapter *s = p->adapter;
@@ -368,7 +380,7 @@ static void replay_net_deliver(ReplayNetPacket *p)
     qemu_netfilter_pass_to_next(s->nf->netdev, p->flags, &iov, 1, s->nf);
 }
 
-/* Returns: a packet whose data is still to be filled in, owned. */
+/* Returns: a packet, owned; the caller fills in its data. */
 static ReplayNetPacket *replay_net_new_packet(ReplayAdapter *s, uint32_t flags,
                                               size_t len_bytes)
 {
@@ -405,7 +417,7 @@ void replay_net_arrived(ReplayAdapter *s, unsigned flags,
         return;
     }
     if (QTAILQ_EMPTY(&s->waiting) && qemu_in_vcpu_thread()) {
-        /* The main loop does so at the end of its round, once for all. */
+        /* The main loop wakes it at the end of its round, for all packets. */
         replay_wake_vcpu();
     }
     QTAILQ_INSERT_TAIL(&s->waiting, &p->ev, node);
@@ -415,8 +427,9 @@ void replay_net_arrived(ReplayAdapter *s, unsigned flags,
 }
 
 /*
- * One packet may wait in the NIC's own queue.  What else is put there comes to
- * a NIC that has room for the first of them, and loses the others.
+ * Can a NIC accept a packet?  Not while a packet waits in the NIC's own queue:
+ * QEMU hands all packets in this queue to a NIC that may have room for the
+ * first one only, and the NIC loses the others.
  */
 static bool replay_net_is_ready(const ReplayAdapter *s)
 {
@@ -426,13 +439,14 @@ static bool replay_net_is_ready(const ReplayAdapter *s)
            && !(nc->peer && qemu_net_queue_count(nc->peer->incoming_queue));
 }
 
+/* Do BLOCK_PACKETS packets or BLOCK_BYTES bytes, over @divisor, wait? */
 static bool replay_net_is_crowded(const ReplayAdapter *s, unsigned divisor)
 {
     return s->counters->pending >= BLOCK_PACKETS / divisor
            || s->waiting_bytes >= BLOCK_BYTES / divisor;
 }
 
-/* Record: put the packets that NICs have room for, and hand them over. */
+/* Record: put the packets for which NICs have room, and deliver them. */
 static void replay_net_put_ready(void)
 {
     guint i;
@@ -495,9 +509,10 @@ bool replay_net_blocks_sender(NetClientState *sender, NetPacketSent *sent_cb)
 }
 
 /*
- * A packet on its way between a netdev and its filter-replay touches neither
- * the guest nor the recording; but other filters may write to a character
- * device, and a hub leads to other NICs.
+ * May packets move between the netdev of an adapter and its filter-replay
+ * without the replay mutex?  Such a packet touches neither the guest nor the
+ * recording.  But another filter may write to a character device, and a hub
+ * leads to other NICs.
  */
 static bool replay_net_stands_alone(const ReplayAdapter *s)
 {
@@ -507,7 +522,7 @@ static bool replay_net_stands_alone(const ReplayAdapter *s)
            && QTAILQ_FIRST(&nc->filters) == QTAILQ_LAST(&nc->filters);
 }
 
-/* All that is looked at here only the main loop changes. */
+/* No lock is needed: only the main loop changes what this function reads. */
 bool replay_net_only_moves_packets(const GPollFD *fds, int n)
 {
     guint i;
@@ -547,7 +562,7 @@ int64_t replay_net_poll(int64_t timeout_ns)
 
             s->blocked_cb = NULL;
             net.blocked--;
-            /* The length of the packet; nobody has a use for it. */
+            /* No netdev uses the second argument, the packet's length. */
             sent_cb(s->nf->netdev, 1);
         }
     }
@@ -596,7 +611,7 @@ static void replay_net_run(ReplayEvent *ev)
     replay_net_deliver(p);
 }
 
-/* While recording, packets wait in @waiting and not in the queue of events. */
+/* There is no .save: a recorder keeps packets in @waiting, not in the queue. */
 const ReplayEventOps replay_net_ops = {
     .kind = REPLAY_EV_ASYNC_NET,
     .load = replay_net_load,
@@ -635,7 +650,7 @@ static void replay_net_sent_record(ReplayAdapter *s,
     }
 }
 
-/* Says at which byte a packet differs from the one that was recorded whole. */
+/* Reports the first byte that differs from a packet recorded with all bytes. */
 static void replay_net_sent_differs(const ReplayAdapter *s,
                                     const uint8_t *recorded,
                                     const uint8_t *sent, size_t len_bytes)
@@ -651,7 +666,10 @@ static void replay_net_sent_differs(const ReplayAdapter *s,
                    s->netdev_id, i, len_bytes, sent[i], recorded[i]);
 }
 
-/* @ev: NET_SENT or NET_SENT_DATA.  Returns: false if that was reported. */
+/*
+ * Compares a packet with @ev, a NET_SENT or NET_SENT_DATA event.
+ * Returns: true; false if the packet differs, which was reported.
+ */
 static bool replay_net_sent_compare(ReplayAdapter *s,
                                     const ReplayLogEvent *ev,
                                     const struct iovec *iov, int iovcnt,
@@ -744,7 +762,7 @@ void replay_net_sent(ReplayAdapter *s, const struct iovec *iov, int iovcnt,
     s->counters->sent_bytes += len_bytes;
     if (!replay_net_is_fixed() || !replay_events_enabled()
         || !replay_mutex_locked()) {
-        /* No instruction can be told at which this happens. */
+        /* This moment has no instruction count. */
         s->counters->unverified++;
         return;
     }
@@ -760,7 +778,7 @@ void replay_net_sent(ReplayAdapter *s, const struct iovec *iov, int iovcnt,
                           len_bytes);
 }
 
-/* --- For people ---------------------------------------------------------- */
+/* --- query-replay ------------------------------------------------------- */
 
 static void replay_net_query_nic(const ReplayAdapter *s,
                                  ReplayAdapterInfo *info)
