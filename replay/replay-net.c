@@ -146,9 +146,9 @@ ReplayAdapter *replay_net_register(NetFilterState *nfs,
     ReplayAdapter *s;
 
     if (replay_net_is_fixed()) {
-        error_setg(errp, "the virtual machine has already run, and what its "
-                   "adapter on netdev '%s' received until now is not in the "
-                   "recording", nfs->netdev_id);
+        error_setg(errp, "the virtual machine has already run, and the packets "
+                   "from netdev '%s' until now are not in the recording",
+                   nfs->netdev_id);
         error_append_hint(errp, "Add the filter on the command line, or with "
                           "object-add after starting QEMU with -S and before "
                           "the first 'cont'.\n");
@@ -404,7 +404,7 @@ void replay_net_arrived(ReplayAdapter *s, unsigned flags,
     }
     if (s->counters->pending >= REPLAY_NET_QUEUE_MAX_PACKETS
         || s->waiting_bytes + len_bytes > REPLAY_NET_QUEUE_MAX_BYTES) {
-        replay_net_drop(s, len_bytes, "the guest does not take its packets, "
+        replay_net_drop(s, len_bytes, "the guest does not accept its packets, "
                         "and the queue is full");
         return;
     }
@@ -577,25 +577,25 @@ static ReplayEvent *replay_net_load(const ReplayLogEvent *logged, Error **errp)
     ReplayNetPacket *p;
 
     if (!s) {
-        error_setg(errp, "a packet is for adapter number %" PRIu64 ", and the "
-                   "recording names %u", logged->num[0],
+        error_setg(errp, "a packet is for adapter number %" PRIu64 ", but the "
+                   "number of adapters is %u", logged->num[0],
                    net.by_id_in_log ? net.by_id_in_log->len : 0);
         return NULL;
     }
     if (!s->nf) {
         error_setg(errp, "a packet is for the adapter on netdev '%s', which "
-                   "is not there", s->netdev_id);
+                   "does not exist", s->netdev_id);
         return NULL;
     }
     if (!logged->len_bytes || logged->len_bytes > REPLAY_NET_PACKET_MAX_BYTES) {
         error_setg(errp, "a packet for the adapter on netdev '%s' has %zu "
-                   "bytes, not 1 to %d", s->netdev_id, logged->len_bytes,
+                   "bytes (expected 1 to %d)", s->netdev_id, logged->len_bytes,
                    REPLAY_NET_PACKET_MAX_BYTES);
         return NULL;
     }
     if (flags & ~(uint64_t)QEMU_NET_PACKET_FLAG_RAW) {
-        error_setg(errp, "a packet for the adapter on netdev '%s' has flags "
-                   "0x%" PRIx64 ", which are not known", s->netdev_id, flags);
+        error_setg(errp, "a packet for the adapter on netdev '%s' has unknown "
+                   "flags 0x%" PRIx64, s->netdev_id, flags);
         return NULL;
     }
 
@@ -662,7 +662,7 @@ static void replay_net_sent_differs(const ReplayAdapter *s,
     }
     replay_diverge("packet %" PRIu64 " that the guest sends through the "
                    "adapter on netdev '%s' differs: byte %zu of %zu is 0x%02x, "
-                   "recorded as 0x%02x", s->counters->sent_packets,
+                   "but was recorded as 0x%02x", s->counters->sent_packets,
                    s->netdev_id, i, len_bytes, sent[i], recorded[i]);
 }
 
@@ -682,16 +682,17 @@ static bool replay_net_sent_compare(ReplayAdapter *s,
         const ReplayAdapter *recorded = replay_net_by_number(ev->num[0]);
 
         replay_diverge("the guest sends packet %" PRIu64 " through the adapter "
-                       "on netdev '%s', recorded is one through that on '%s'",
+                       "on netdev '%s', but the recorded one went through the "
+                       "adapter on netdev '%s'",
                        s->counters->sent_packets, s->netdev_id,
                        recorded ? recorded->netdev_id : "(unknown)");
         return false;
     }
     if (recorded_bytes != len_bytes) {
         replay_diverge("packet %" PRIu64 " that the guest sends through the "
-                       "adapter on netdev '%s' has %zu bytes, recorded are %"
-                       PRIu64, s->counters->sent_packets, s->netdev_id,
-                       len_bytes, recorded_bytes);
+                       "adapter on netdev '%s' has %zu bytes, but the recorded "
+                       "one has %" PRIu64, s->counters->sent_packets,
+                       s->netdev_id, len_bytes, recorded_bytes);
         return false;
     }
     if (full) {
@@ -708,9 +709,9 @@ static bool replay_net_sent_compare(ReplayAdapter *s,
         if (crc != ev->num[2]) {
             replay_diverge("packet %" PRIu64 " that the guest sends through "
                            "the adapter on netdev '%s', %zu bytes, differs: "
-                           "its checksum is 0x%08" PRIx32 ", recorded is 0x%08"
-                           PRIx64, s->counters->sent_packets, s->netdev_id,
-                           len_bytes, crc, ev->num[2]);
+                           "its checksum is 0x%08" PRIx32 ", but the recorded "
+                           "one is 0x%08" PRIx64, s->counters->sent_packets,
+                           s->netdev_id, len_bytes, crc, ev->num[2]);
             return false;
         }
     }
@@ -735,8 +736,8 @@ static void replay_net_sent_replay(ReplayAdapter *s,
         trace_replay_net_reject(s->netdev_id, replay_now.icount,
                                 len_bytes);
         replay_diverge("the guest sends packet %" PRIu64 ", of %zu bytes, "
-                       "through the adapter on netdev '%s', where the "
-                       "recording has '%s'", s->counters->sent_packets,
+                       "through the adapter on netdev '%s', but the next "
+                       "recorded event is '%s'", s->counters->sent_packets,
                        len_bytes, s->netdev_id,
                        replay_log_event_name(ev->kind) ?: "none");
         return;
