@@ -11,15 +11,15 @@ and has to be changed only once.  Names in braces are for str.format().
 
 ANY = '.*'
 
-PACKET_CHECKSUM = "packet {number} that the guest sends through the adapter on netdev '{netdev}', {size} bytes, differs: its checksum is {now}, recorded is {then}"
-PACKET_BYTE = "packet {number} that the guest sends through the adapter on netdev '{netdev}' differs: byte {at} of {size} is 0x{now:02x}, recorded as 0x{then:02x}"
-PACKET_LENGTH = "packet {number} that the guest sends through the adapter on netdev '{netdev}' has {now} bytes, recorded are {then}"
-PACKET_ADAPTER = "the guest sends packet {number} through the adapter on netdev '{now}', recorded is one through that on '{then}'"
-PACKET_NOT_RECORDED = "guest sends packet {number}, of {size} bytes, through the adapter on netdev '{netdev}', where the recording has '{then}'"
+PACKET_CHECKSUM = "packet {number} that the guest sends through the adapter on netdev '{netdev}', {size} bytes, differs: its checksum is {now}, but the recorded one is {then}"
+PACKET_BYTE = "packet {number} that the guest sends through the adapter on netdev '{netdev}' differs: byte {at} of {size} is 0x{now:02x}, but was recorded as 0x{then:02x}"
+PACKET_LENGTH = "packet {number} that the guest sends through the adapter on netdev '{netdev}' has {now} bytes, but the recorded one has {then}"
+PACKET_ADAPTER = "the guest sends packet {number} through the adapter on netdev '{now}', but the recorded one went through the adapter on netdev '{then}'"
+PACKET_NOT_RECORDED = "guest sends packet {number}, of {size} bytes, through the adapter on netdev '{netdev}', but the next recorded event is '{then}'"
 
-PACKET_FOR_UNKNOWN = 'a packet is for adapter number {number}, and the recording names 2'
-PACKET_FLAGS = "a packet for the adapter on netdev '{netdev}' has flags {flags}, which are not known"
-PACKET_EMPTY = "a packet for the adapter on netdev '{netdev}' has 0 bytes, not 1 to"
+PACKET_FOR_UNKNOWN = 'a packet is for adapter number {number}, but the number of adapters is 2'
+PACKET_FLAGS = "a packet for the adapter on netdev '{netdev}' has unknown flags {flags}"
+PACKET_EMPTY = r"a packet for the adapter on netdev '{netdev}' has 0 bytes \(expected 1 to"
 
 EVENT_NEEDED = "needs the event '{now}', but the next recorded event is '{then}'"
 EVENT_NOT_MADE = 'did not produce it'

@@ -610,7 +610,7 @@ static const Refusal no_shift = {
 
 static const Refusal incoming = {
     ONE RECORD " -incoming defer",
-    { "is migrated to this QEMU", "Leave -incoming out" },
+    { "is migrated to this QEMU", "Remove -incoming" },
 };
 
 static const Refusal redirector = {
@@ -754,7 +754,7 @@ static void test_other_guest(const void *opaque)
     bios[SENT_BYTES_OFFSET]++;
     file_write("bios", bios, BIOS_BYTES);
     assert_refused(vm_start(ONE REPLAY),
-                   SAYS("'n0' has 61 bytes, recorded are 60", "icount "));
+                   SAYS("'n0' has 61 bytes, but the recorded one has 60", "icount "));
 }
 
 /* --- The processor ----------------------------------------------------- */
