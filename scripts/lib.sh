@@ -83,6 +83,31 @@ show_progress() {
     done
 }
 
+# run COMMAND...: run a command that a signal to this script ends, too.  bash runs
+# a trap only after a command in the foreground, so this waits for one in the
+# background; it has a process group of its own, with all that it starts.
+CHILD=
+run() {
+    local status=0
+    set -m
+    "$@" &
+    CHILD=$!
+    set +m
+    wait "$CHILD" || status=$?
+    CHILD=
+    return "$status"
+}
+
+end_by_signal() {
+    trap - EXIT "$1"
+    [ -z "$CHILD" ] || kill -TERM -- "-$CHILD" 2>/dev/null || true
+    stop_progress
+    kill -s "$1" $$
+}
+trap 'end_by_signal HUP' HUP
+trap 'end_by_signal INT' INT
+trap 'end_by_signal TERM' TERM
+
 PROGRESS_PID=
 stop_progress() {
     [ -n "$PROGRESS_PID" ] || return 0
@@ -104,7 +129,7 @@ try_step() {
     say "$label"
     show_progress "$label" "$log" $$ 9>&- &
     PROGRESS_PID=$!
-    "$@" >"$log" 2>&1 </dev/null || status=$?
+    run "$@" >"$log" 2>&1 </dev/null || status=$?
     stop_progress
     [ "$status" -ne 0 ] || say "  done in $((SECONDS - start)) s"
     return "$status"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A signal ends the programs that run QEMU, and leaves nothing behind.
 
-    this test --- SIGTERM, SIGINT --> scripts/bench, soak, run.py, demo.py
+    this test --- SIGTERM, SIGINT --> scripts/bench, soak, run.py, demo.py,
+                                      a step of scripts/build and its kind
                                               |
                                               +-- QEMU, wrappers, servers
 
@@ -45,13 +46,20 @@ def commands(qemu, workdir):
     }
 
 
+# What scripts/build and its kind do: a step, in a script that another one runs.
+STEP = '''
+. scripts/lib.sh
+run bash -c '. scripts/lib.sh; run sleep 1000'
+'''
+
+
 @contextlib.contextmanager
 def started(command, path):
     """Run a program, with its output in the file @path; kill it at the end."""
     # a background job of a shell script ignores SIGINT, and this test can be
     # one
     with open(path, 'wb') as output, subprocess.Popen(
-            ['env', '--default-signal', sys.executable, '-B', *command],
+            ['env', '--default-signal', *command], cwd=rr.ROOT,
             stdin=subprocess.DEVNULL, stdout=output,
             stderr=output) as process:
         try:
@@ -78,7 +86,8 @@ def interrupted(test, name):
     for number in signal.SIGTERM, signal.SIGINT:
         workdir = test.path(number.name)
         os.makedirs(workdir)
-        command = commands(test.qemu[0], workdir)[name]
+        command = [sys.executable, '-B',
+                   *commands(test.qemu[0], workdir)[name]]
         output = test.path(number.name + '.output')
         with started(command, output) as process:
             rr.wait_for(lambda: consoles(workdir) or
@@ -102,5 +111,37 @@ def interrupted(test, name):
                      f'bench has left {os.listdir(workdir)}')
 
 
+def sleepers(pid):
+    """The processes called sleep that the process @pid has started."""
+    return [child for child in program.started_by(pid)
+            if rr.read(f'/proc/{child}/comm').strip() == b'sleep']
+
+
+def interrupted_script(test):
+    """A script gets a signal while a script that it has started runs a step.
+
+    It ends by that signal, and the command of the step has ended.
+    """
+    for number in signal.SIGTERM, signal.SIGINT:
+        output = test.path(number.name + '.output')
+        with started(['bash', '-c', STEP], output) as process:
+            rr.wait_for(lambda: sleepers(process.pid), 'step of the script')
+            processes = program.started_by(process.pid)
+            process.send_signal(number)
+            rr.wait_for(lambda: process.poll() is not None,
+                        'end of the script', END_CEILING)
+            try:
+                rr.wait_for(lambda: not program.started_by(process.pid,
+                                                           processes),
+                            'end of the step', END_CEILING)
+            finally:
+                for pid in program.started_by(process.pid, processes):
+                    os.kill(pid, signal.SIGKILL)
+        rr.check(process.returncode == -number,
+                 f'the script ended with status {process.returncode}, '
+                 f'not by {number.name}: {rr.read(output)!r}')
+
+
+rr.register('interrupted/script/leaves-nothing', interrupted_script)
 rr.scenarios('interrupted/{}/leaves-nothing', interrupted,
              'bench', 'soak', 'run.py', 'demo')
