@@ -493,12 +493,14 @@ class Report:
         rr.check(self.name == name, f'{self} is not {name}')
 
 
-def wait_report(run):
+def wait_report(run, command='query-name'):
     """Wait for a replay to report why it ends early, and return the report.
     The event that the recording has come to its end is no such report.
+
+    @command: the first QMP command
     """
     try:
-        run.qmp.command('query-name')
+        run.qmp.command(command)
         while True:
             for event in run.qmp.events:
                 if event['event'] in ('REPLAY_DIVERGED', 'REPLAY_ENDED') and \
@@ -591,9 +593,10 @@ def replay(test, recorded, *faults, machine=None, icount='', extra=()):
     status 1.
     """
     recording = damage(test, recorded, *faults)
+    # -S: the replay can end before QMP is ready for events
     run = test.run(machine or recorded.machine_for(test), 'replay',
-                   icount=icount, extra=extra)
-    report = wait_report(run)
+                   icount=icount, extra=['-S', *extra])
+    report = wait_report(run, 'cont')
     run.finish(status=1)
     check_place(report, recording)
     check_printed(report)
