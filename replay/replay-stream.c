@@ -59,9 +59,9 @@ static void replay_stream_write_failed(void)
     stream.write_failed = true;
     error_report("cannot write to the recording '%s': %s",
                  replay_filename(), strerror(err));
-    error_printf("The virtual machine stops, and nothing is lost. Make room and "
-                 "continue it with 'cont'. If you quit instead, the recording "
-                 "can be replayed as far as it was written.\n");
+    error_printf("The virtual machine stops, and nothing is lost. Make room "
+                 "and continue it with 'cont'. If you quit instead, the "
+                 "recording can be replayed as far as it was written.\n");
     qapi_event_send_replay_write_error(replay_filename(), strerror(err),
                                        replay_now.icount);
     qemu_system_vmstop_request_prepare();
@@ -211,7 +211,8 @@ static void replay_consume_instructions(uint64_t diff)
 {
     if (diff > replay_now.insns_left) {
         replay_diverge("the guest has executed %" PRIu64 " instructions more "
-                       "than recorded before the next event", diff - replay_now.insns_left);
+                       "than recorded before the next event",
+                       diff - replay_now.insns_left);
         return;
     }
     replay_now.insns_left -= diff;

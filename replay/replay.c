@@ -82,8 +82,8 @@ static bool replay_begin(Error **errp)
 }
 
 /*
- * The machine starts to run.  When it does so for the first time it is complete,
- * whether it was made on the command line or through QMP.
+ * The machine starts to run.  When it does so for the first time it is
+ * complete, whether it was made on the command line or through QMP.
  */
 static void replay_vm_state_change(void *opaque, bool running, RunState state)
 {
@@ -281,8 +281,8 @@ void replay_start(void)
         exit(EXIT_FAILURE);
     }
     if (runstate_check(RUN_STATE_INMIGRATE)) {
-        error_report("a machine that is migrated to this QEMU cannot be recorded "
-                     "or replayed");
+        error_report("a machine that is migrated to this QEMU cannot be "
+                     "recorded or replayed");
         error_printf("Remove -incoming. A recording can begin at a snapshot "
                      "(rrsnapshot=).\n");
         exit(EXIT_FAILURE);

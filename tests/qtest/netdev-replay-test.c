@@ -754,7 +754,8 @@ static void test_other_guest(const void *opaque)
     bios[SENT_BYTES_OFFSET]++;
     file_write("bios", bios, BIOS_BYTES);
     assert_refused(vm_start(ONE REPLAY),
-                   SAYS("'n0' has 61 bytes, but the recorded one has 60", "icount "));
+                   SAYS("'n0' has 61 bytes, but the recorded one has 60",
+                        "icount "));
 }
 
 /* --- The processor ----------------------------------------------------- */
