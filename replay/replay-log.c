@@ -501,13 +501,12 @@ void replay_log_description_free(ReplayLogDescription *d)
 
 /*
  * @key, @value: owned
- * Returns: false if @d already has this key or is full, or the key is empty.
+ * Returns: false if @d already has this key, or the key is empty.
  */
 static bool replay_log_description_take(ReplayLogDescription *d, char *key,
                                         char *value)
 {
-    if (d->keys->len >= REPLAY_LOG_DESC_MAX || !*key ||
-        g_hash_table_contains(d->values, key)) {
+    if (!*key || g_hash_table_contains(d->values, key)) {
         g_free(key);
         g_free(value);
         return false;
@@ -594,7 +593,8 @@ static const char *replay_log_description_load(ReplayLogInput *in,
             return "the description has a string that is too long, incomplete "
                    "or not text";
         }
-        if (!replay_log_description_take(d, g_steal_pointer(&key),
+        if (replay_log_description_count(d) == REPLAY_LOG_DESC_MAX ||
+            !replay_log_description_take(d, g_steal_pointer(&key),
                                          g_steal_pointer(&value))) {
             return "the description has a duplicate key, an empty key or too "
                    "many keys";
@@ -2209,13 +2209,22 @@ static bool replay_log_file_append(ReplayLogWriter *w, const uint8_t *p,
 bool replay_log_writer_describe(ReplayLogWriter *w,
                                 const ReplayLogDescription *d, Error **errp)
 {
+    ERRP_GUARD();
     g_autoptr(GByteArray) out = g_byte_array_new();
     ReplayLogChunk c = {
         .kind = REPLAY_LOG_CHUNK_DESCRIPTION,
         .tag = w->chunk.tag,
     };
+    size_t pairs = replay_log_description_count(d);
 
     assert(!w->described_bytes);        /* callers describe only once */
+    if (pairs > REPLAY_LOG_DESC_MAX) {
+        error_setg(errp, "the description of the machine has %zu entries, but "
+                   "the limit is %d", pairs, REPLAY_LOG_DESC_MAX);
+        error_append_hint(errp, "Each disk, character device and network "
+                          "adapter has entries. Use fewer of them.\n");
+        return false;
+    }
     g_byte_array_set_size(out, REPLAY_LOG_HEADER_BYTES +
                           REPLAY_LOG_CHUNK_HDR_BYTES);
     replay_log_description_save(out, d);

@@ -182,8 +182,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ReplayLogDescription,
  * @value: may be empty; copied
  *
  * Strings are cut at REPLAY_LOG_DESC_STR_MAX bytes, and control characters in
- * them become '?'.  More than REPLAY_LOG_DESC_MAX pairs, or a duplicate key,
- * are a bug of the caller.
+ * them become '?'.  A duplicate key is a bug of the caller.  @d may have any
+ * number of pairs, but replay_log_writer_describe() refuses more than
+ * REPLAY_LOG_DESC_MAX: the user, not the caller, gives a machine its parts.
  */
 void replay_log_description_add(ReplayLogDescription *d, const char *key,
                                 const char *value);
@@ -265,7 +266,8 @@ const QemuUUID *replay_log_writer_uuid(const ReplayLogWriter *w);
  * keeps the events in memory.  If the writer is closed before, the file stays
  * empty, or as it was.
  *
- * Returns: true; false with @errp set if the file cannot be written.
+ * Returns: true; false with @errp set if the file cannot be written, or @d has
+ * more pairs or bytes than a recording can have.
  */
 bool replay_log_writer_describe(ReplayLogWriter *w,
                                 const ReplayLogDescription *d, Error **errp);

@@ -652,6 +652,21 @@ static const Refusal unknown_rrerror = {
     { "rrerror='ignore'", "'exit' or 'stop'" },
 };
 
+/* Each disk has an entry in the description of the machine. */
+static void test_too_many_disks(const void *opaque)
+{
+    g_autoptr(GString) options = g_string_new(ONE RECORD);
+    unsigned i;
+
+    for (i = 0; i < 1024; i++) {
+        g_string_append_printf(options, " -drive if=none,id=d%u,driver=null-co,"
+                               "read-zeroes=on", i);
+    }
+    assert_refused(vm_start("%s", options->str),
+                   SAYS("the description of the machine has",
+                        "the limit is 1024", "Use fewer"));
+}
+
 /* --- A recording of another machine ------------------------------------ */
 
 #define OTHER_MACHINE       "'recording'"
@@ -1992,6 +2007,7 @@ static const Test tests[] = {
     { "no-rrfile/refused", test_refused, &no_rrfile },
     { "no-shift/refused", test_refused, &no_shift },
     { "incoming/refused", test_refused, &incoming },
+    { "too-many-disks/refused", test_too_many_disks },
     { "filter-redirector/refused", test_refused, &redirector },
     { "colo-compare/refused", test_refused, &colo_compare },
     { "failover/refused", test_refused, &failover },

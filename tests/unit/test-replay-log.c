@@ -437,6 +437,24 @@ static void test_description_too_large(void)
     replay_log_writer_close(w, &error_abort);
 }
 
+static void test_description_too_many(void)
+{
+    g_autofree char *path = test_path();
+    g_autoptr(ReplayLogDescription) d = replay_log_description_new();
+    ReplayLogWriter *w = replay_log_writer_open(path, 0, &error_abort);
+    Error *err = NULL;
+    int i;
+
+    for (i = 0; i < REPLAY_LOG_DESC_MAX + 1; i++) {
+        g_autofree char *key = g_strdup_printf("key%d", i);
+
+        replay_log_description_add(d, key, "");
+    }
+    g_assert_false(replay_log_writer_describe(w, d, &err));
+    check_message_has(err, "has 1025 entries, but the limit is 1024");
+    replay_log_writer_close(w, &error_abort);
+}
+
 static int check_event_name(uint8_t kind, const char *name, const char *text,
                             const char *fields)
 {
@@ -2132,6 +2150,7 @@ static const Test tests[] = {
     { "description-without-adapters/finds-no-name",
       test_description_no_adapters },
     { "description-too-large/reports", test_description_too_large },
+    { "description-too-many/reports", test_description_too_many },
     { "event-names/match-the-enum", test_event_names },
     { "crc32c/equals-qemus", test_crc32c },
     { "fixed-events/give-the-same-bytes", test_fixed_events },
