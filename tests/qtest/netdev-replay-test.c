@@ -1933,6 +1933,143 @@ static void test_slow_peer(const void *opaque)
     assert_replays(STREAM REPLAY);
 }
 
+#define STREAM_CLIENT \
+    MACHINE " -netdev stream,id=n0,server=off,addr.type=unix,addr.path=none" \
+    NIC0 FILTER(0)
+
+/* A link that is up does not mean that a peer is connected. */
+static void test_link_without_peer(const void *opaque)
+{
+    Vm *vm = vm_start(STREAM RECORD " -S");
+
+    set_link(vm, false);
+    set_link(vm, true);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    vm_wait_counter(vm, "f0", "sent-packets", 1);
+    set_link(vm, false);
+    set_link(vm, true);
+
+    rig.is_stream = true;
+    peer_open(0);
+    exchange_many(0, 3);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_replays(STREAM REPLAY);
+}
+
+static void test_link_without_server(const void *opaque)
+{
+    Vm *vm = vm_start(STREAM_CLIENT RECORD " -S");
+
+    set_link(vm, false);
+    set_link(vm, true);
+    vm_command(vm, "{ 'execute': 'cont' }");
+    vm_wait_counter(vm, "f0", "sent-packets", 1);
+    vm_command(vm, "{ 'execute': 'quit' }");
+    recorder_finish(vm, EXIT_SUCCESS);
+}
+
+/* set_link on a NIC does not bring back the netdev that it had. */
+static void test_link_without_netdev(const void *opaque)
+{
+    const char *netdev = opaque;
+    g_autofree char *output = NULL;
+    Vm *vm = vm_start("%s%s -S -device ne2k_isa,id=nic,netdev=n0,"
+                      "iobase=0x300,irq=9", MACHINE, netdev);
+
+    vm_greet(vm);
+    if (strstr(netdev, "stream")) {
+        /* QEMU listens only some time after it was started. */
+        rig.is_stream = true;
+        peer_open(0);
+        qobject_unref(vm_wait_event(vm, "NETDEV_STREAM_CONNECTED"));
+    }
+    vm_command(vm, "{ 'execute': 'netdev_del', 'arguments': { 'id': 'n0' } }");
+    vm_command(vm, "{ 'execute': 'set_link', 'arguments': "
+               "{ 'name': 'nic', 'up': true } }");
+    vm_command(vm, "{ 'execute': 'cont' }");
+    g_usleep(G_USEC_PER_SEC / 2);
+    vm_assert_status(vm, "running");
+    vm_command(vm, "{ 'execute': 'quit' }");
+    output = vm_finish(vm, EXIT_SUCCESS);
+    assert_quiet(output);
+}
+
+/* The link of a back end is as set_link says, even after a peer connects. */
+static void test_link_down_when_peer_connects(const void *opaque)
+{
+    static const char hub[] =
+        MACHINE " -netdev stream,id=n0,server=on,addr.type=unix,"
+        "addr.path=n0.qemu -netdev hubport,id=p0,hubid=0,netdev=n0"
+        " -netdev hubport,id=h0,hubid=0"
+        " -device ne2k_isa,netdev=h0,iobase=0x300,irq=9"
+        " -object filter-replay,id=f0,netdev=h0" RECORD " -S";
+    uint8_t frame[FRAME_MIN_BYTES];
+    Vm *vm = vm_start("%s", hub);
+
+    set_link(vm, false);
+    rig.is_stream = true;
+    peer_open(0);
+    qobject_unref(vm_wait_event(vm, "NETDEV_STREAM_CONNECTED"));
+    vm_command(vm, "{ 'execute': 'cont' }");
+    vm_wait_counter(vm, "f0", "sent-packets", 1);
+    frame_make(frame, sizeof(frame), COMMAND_NONE);
+    peer_send(0, frame, sizeof(frame));
+    peer_close(0);
+    qobject_unref(vm_wait_event(vm, "NETDEV_STREAM_DISCONNECTED"));
+    g_assert_cmpuint(vm_counter(vm, "f0", "received-packets"), ==, 0);
+
+    peer_open(0);
+    set_link(vm, true);
+    exchange_many(0, 3);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+}
+
+/*
+ * A peer goes away without reading the packets of the guest.  The next peer
+ * gets whole packets, and none of those for the first one.
+ */
+static void test_peer_comes_back(const void *opaque)
+{
+    const unsigned at_once = 8;         /* the NIC has room for these */
+    uint8_t frame[FRAME_MIN_BYTES];
+    Vm *vm = vm_start(STREAM RECORD " -S");
+    unsigned sent = 1;
+    int64_t end;
+
+    vm_greet(vm);
+    rig.is_stream = true;
+    peer_open(0);
+    qobject_unref(vm_wait_event(vm, "NETDEV_STREAM_CONNECTED"));
+    vm_command(vm, "{ 'execute': 'cont' }");
+    guest_await(1);
+
+    while (!vm_counter(vm, "f0", "unsent")) {
+        frame_make(frame, sizeof(frame), COMMAND_NONE);
+        peer_send(0, frame, sizeof(frame));
+        expect_line(0, frame, sizeof(frame));
+        if (++sent % at_once == 0) {
+            vm_wait_counter(vm, "f0", "sent-packets", sent);
+        }
+    }
+    vm_wait_counter(vm, "f0", "sent-packets", sent);
+    peer_close(0);
+    end = rig_deadline();
+    qobject_unref(vm_wait_event(vm, "NETDEV_STREAM_DISCONNECTED"));
+    while (vm_counter(vm, "f0", "unsent")) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+
+    peer_open(0);
+    exchange_many(0, 3);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_replays(STREAM REPLAY);
+}
+
 /* --- Snapshots --------------------------------------------------------- */
 
 #define DISK                " -drive if=none,id=d0,file=disk,format=qcow2"
@@ -2102,6 +2239,17 @@ static const Test tests[] = {
     { "flood-of-bytes/bounded", test_flood_of_bytes },
     { "peer-does-not-read/does-not-wait", test_slow_peer },
     { "empty-packet-from-netdev/dropped", test_empty_packet },
+    { "link-without-peer/identical", test_link_without_peer },
+    { "link-without-server/continues", test_link_without_server },
+    { "link-without-netdev-stream/continues", test_link_without_netdev,
+      " -netdev stream,id=n0,server=on,addr.type=unix,addr.path=n0.qemu" },
+    { "link-without-netdev-dgram/continues", test_link_without_netdev,
+      DGRAM(0) },
+    { "link-without-netdev-user/continues", test_link_without_netdev,
+      " -netdev user,id=n0" },
+    { "link-down-when-peer-connects/stays-down",
+      test_link_down_when_peer_connects },
+    { "peer-comes-back/gets-whole-packets", test_peer_comes_back },
     { "snapshot-of-other-recording/refused", test_snapshot },
 };
 
