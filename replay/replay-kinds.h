@@ -34,20 +34,23 @@ bool replay_block_is_busy(void);
 
 /*
  * Replay: @ev is the next event.  Returns: whether it is a request of the host,
- * which no code makes again: it was noted, and the event behind it is next.
+ * which no code makes again: it was noted, and the event after it is next.
  */
 bool replay_shutdown_pass(const ReplayLogEvent *ev);
 
-/* Replay: the recording has ended: the request that ended its recorder. */
+/*
+ * Replay: at the end of the recording: release the guest's pending shutdown, or
+ * issue the recorded host request.
+ */
 void replay_shutdown_at_end(void);
 
-/* Replay: a device ends QEMU, in the middle of what the guest does. */
+/* Replay: a device calls exit() while guest code runs. */
 void replay_shutdown_in_device(void);
 
 /* Replay: has the guest ended the machine? */
 bool replay_shutdown_is_by_guest(void);
 
-/* Record: the recording ends: put the request of the host that is not there. */
+/* Record: at the end: if no request was recorded, put one of the host. */
 void replay_shutdown_finish(void);
 
 /* --- Clocks -------------------------------------------------------------- */

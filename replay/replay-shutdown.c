@@ -1,13 +1,15 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Requests to shut down or reset the machine, and with them its end.
+ * Requests to shut down the machine.
  *
- * A request that the guest makes is an event that it makes again in a replay,
- * at the same instruction.  A request of the host (a monitor command, a signal)
- * is recorded when it is made, and no code makes it again: the replay notes it
- * and carries it out when the recording ends, because between the request and
- * the moment the recorder's main loop stopped the vCPU, the guest went on.
+ * The guest repeats its own request in a replay, at the same instruction.  A
+ * host request (monitor, signal) is not repeated: the replay remembers it and
+ * carries it out at the end of the recording, because the recorded guest kept
+ * running until the main loop stopped the vCPU.
+ *
+ * Requests to reset do not come here: the checkpoint RESET_REQUESTED records
+ * when the main loop carries them out.
  */
 
 #include "qemu/osdep.h"
@@ -22,35 +24,46 @@
 static struct {
     bool recorded;              /* record: a request was put */
     bool by_guest;              /* replay: the guest has ended the machine */
-    /* replay: and executes recorded instructions until it is stopped; atomic */
+    /* replay: by_guest, and recorded instructions remain; atomic */
     bool has_tail;
     ShutdownCause by_host;      /* replay: what ended the recorder */
 } request;
 
+static void replay_shutdown_record(ShutdownCause cause)
+{
+    replay_catch_up();
+    replay_put1(REPLAY_EV_SHUTDOWN, cause);
+    request.recorded = true;
+}
+
+/* Replay: guest code has made a request. */
+static void replay_shutdown_replay(ShutdownCause cause)
+{
+    replay_catch_up();
+    if (replay_now.next.kind != REPLAY_EV_SHUTDOWN
+        || replay_now.next.num[0] != cause) {
+        replay_mismatch(REPLAY_EV_SHUTDOWN);
+        return;
+    }
+    request.by_guest = true;
+    qatomic_set(&request.has_tail, true);
+    replay_take_next();
+}
+
 void replay_shutdown_request(ShutdownCause cause)
 {
     if (replay_mode == REPLAY_MODE_RECORD && replay_stream_is_open()) {
-        replay_catch_up();
-        replay_put1(REPLAY_EV_SHUTDOWN, cause);
-        request.recorded = true;
+        replay_shutdown_record(cause);
     } else if (replay_mode == REPLAY_MODE_PLAY && qemu_in_vcpu_thread()
                && shutdown_caused_by_guest(cause) && !replay_has_failed()) {
-        replay_catch_up();
-        if (replay_now.next.kind != REPLAY_EV_SHUTDOWN
-            || replay_now.next.num[0] != cause) {
-            replay_mismatch(REPLAY_EV_SHUTDOWN);
-            return;
-        }
-        request.by_guest = true;
-        qatomic_set(&request.has_tail, true);
-        replay_take_next();
+        replay_shutdown_replay(cause);
     }
 }
 
 /*
- * The recorder's vCPU went on until its main loop stopped it, sooner or later.
- * The vCPU of a replay executes as many instructions, so that both end with the
- * same guest.
+ * The recorder's vCPU executed more instructions until its main loop stopped
+ * it; a replay executes the same number of instructions, so that both end with
+ * the same guest.
  */
 bool replay_shutdown_waits(ShutdownCause cause)
 {
@@ -100,7 +113,12 @@ bool replay_shutdown_is_by_guest(void)
 void replay_shutdown_finish(void)
 {
     if (!request.recorded) {
-        /* A signal ends QEMU: its handler can put nothing. */
+        /*
+         * QEMU ends without a call of replay_shutdown_request().  The handler
+         * of a signal must not put an event.  A guest reset under -no-reboot
+         * sets shutdown_requested directly, and exit() or cpu_abort() needs no
+         * request.  All of them are recorded as a signal.
+         */
         replay_put1(REPLAY_EV_SHUTDOWN, SHUTDOWN_CAUSE_HOST_SIGNAL);
     }
 }

@@ -4,21 +4,24 @@
  * The stream of events of the recording that this QEMU writes or reads.
  *
  * replay-log.c knows the bytes of the file; this file decides when they are
- * written and read, and counts instructions.  It knows two kinds of events
- * only: INSTRUCTION, and the end of the recording.
+ * written and read, and counts instructions.  It handles the count itself
+ * (INSTRUCTION) and the end of the recording, but no other kind of event.  Two
+ * tables in this layer name other kinds: replay_is_main_loop_event() has those
+ * for which the main loop is woken, and replay-report.c those that name an
+ * adapter.
  *
  * Theory.  A guest is deterministic between two events if the vCPU executes
  * the same instructions and nothing touches the guest from outside.  So a
  * recording is a sequence of instruction counts and events.  While recording,
  * the caller first brings the count to where the guest is (replay_catch_up),
  * which puts the number of instructions since the last event, and then puts
- * the event.  In a replay, replay_now.next is the event that comes next, and
+ * the event.  In a replay, replay_now.next is the next event, and
  * replay_now.insns_left the number of instructions before it.  When these are
- * used up, the code that makes such an event finds that the event is next,
- * makes it happen, and takes it, which reads the one behind it.
+ * used up, the code that produces such an event sees that it is next, performs
+ * it, and takes it; taking it reads the following event.
  *
- * When the file takes nothing (a full disk), events are kept in memory and the
- * machine is stopped.  An event that has been in memory for
+ * If writing fails (for example, the disk is full), events are kept in memory
+ * and the machine is stopped.  An event that has been in memory for
  * REPLAY_CHUNK_MAX_AGE_NS is written even if its chunk is not full.
  */
 
@@ -48,7 +51,7 @@ static struct {
 
 /* --- Record: put events ------------------------------------------------- */
 
-/* The file takes nothing: stop the machine, nothing is lost. */
+/* Writing has failed: report this and stop the machine; nothing is lost. */
 static void replay_stream_write_failed(void)
 {
     int err = replay_log_writer_error(stream.writer);
@@ -155,7 +158,10 @@ bool replay_next_event_is(ReplayLogEventKind kind)
 
 void replay_stream_pass(void)
 {
-    /* Before the machine begins, no event is passed over: nothing has ended. */
+    /*
+     * Before the machine runs, keep every event: a shutdown request has no
+     * meaning yet.
+     */
     while (replay_now.begun && replay_now.next.kind != REPLAY_EV_NONE
            && stream.ops->pass(&replay_now.next)) {
         replay_report_replayed(&replay_now.next);
@@ -166,6 +172,11 @@ void replay_stream_pass(void)
 bool replay_is_main_loop_event(uint8_t kind)
 {
     switch (kind) {
+    /*
+     * If guest code makes the request, the vCPU thread takes this event.  But a
+     * device may make the guest's request in the main loop.  Then the replay
+     * ends without taking the event, so the main loop must not sleep.
+     */
     case REPLAY_EV_SHUTDOWN:
     case REPLAY_EV_CHECKPOINT_WARP_START:
     case REPLAY_EV_CHECKPOINT_RESET_REQUESTED:
@@ -238,17 +249,28 @@ void replay_count_to(uint64_t icount)
     }
 
     if (replay_mode == REPLAY_MODE_PLAY && replay_break_icount == icount) {
-        /* Only the main loop can stop the machine: it waits for this thread. */
+        /*
+         * Only the main loop can stop the machine, because stopping waits for
+         * the vCPU thread.
+         */
         timer_mod_ns(replay_break_timer,
                      qemu_clock_get_ns(QEMU_CLOCK_REALTIME));
     }
 }
 
+/* Returns: whether the instructions that the guest executes now are counted. */
+static bool replay_stream_is_counting(void)
+{
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        return replay_stream_is_open();
+    }
+    return replay_now.insns_left > 0;
+}
+
 void replay_catch_up(void)
 {
     g_assert(replay_mutex_locked());
-    if (replay_mode == REPLAY_MODE_RECORD ? replay_stream_is_open()
-                                          : replay_now.insns_left > 0) {
+    if (replay_stream_is_counting()) {
         replay_count_to(icount_get_raw());
     }
 }

@@ -10,16 +10,20 @@
 
 #include "replay-now.h"
 
-/* What the stream of a replay calls above it.  It knows no kind of event. */
+/*
+ * The functions of a higher layer that the stream of a replay calls, because it
+ * handles no kind of event itself.
+ */
 typedef struct ReplayStreamOps {
     /*
      * @ev is the next event, and the machine has begun.  Returns: true if no
-     * code makes this event happen, so that the one behind it is next.
+     * code makes this event happen, so that the event after it is next.
      */
     bool (*pass)(const ReplayLogEvent *ev);
     /*
-     * The clean end of the recording was read.  Called once, in the thread that
-     * took the last event.
+     * The clean end of the recording was read.  Called in the thread that took
+     * the last event; called again when the replay comes to the end again after
+     * a snapshot has moved it back.
      */
     void (*at_end)(void);
 } ReplayStreamOps;
@@ -43,8 +47,8 @@ bool replay_stream_is_open(void);
  * replay_stream_describe: record: write the description of the machine
  * @d: borrowed
  *
- * From here on an event is written at the latest REPLAY_CHUNK_MAX_AGE_NS after
- * it was put.
+ * From here on, a timer writes events even if their chunk is not full, so that
+ * an event is in memory for little more than a second.
  *
  * Context: before the machine first runs.
  * Returns: true; false with @errp set.
@@ -54,10 +58,10 @@ bool replay_stream_describe(const ReplayLogDescription *d, Error **errp);
 /* Record: name adapter @number for the totals; @name is copied. */
 void replay_stream_name_adapter(unsigned number, const char *name);
 
-/* Record: try again to write what the file did not take.  Else nothing. */
+/* Record: if writing has failed, try again; otherwise do nothing. */
 void replay_stream_retry(void);
 
-/* Record: where the next event will stand. */
+/* Record: the position of the next event. */
 ReplayLogPos replay_stream_pos(void);
 
 /**
@@ -72,8 +76,8 @@ bool replay_stream_seek(const ReplayLogPos *pos, Error **errp);
  * @guest_ended: replay: the guest has ended the machine, as it did while it
  *               was recorded
  *
- * Returns: true; false with @errp set when the recording has no end: it could
- * not be written, or, in a replay that came to it, not be read.
+ * Returns: true; false with @errp set if a recorder could not write the end, or
+ * a replay with @guest_ended could not read on to the end.
  */
 bool replay_stream_close(bool guest_ended, Error **errp);
 
@@ -89,8 +93,8 @@ ReplayLogStats replay_stream_stats(void);
  * replay_put: record an event
  * @kind: which; the rest as for replay_log_write_event()
  *
- * Never fails for the caller: when the file takes nothing, the event is kept
- * in memory and the machine stops.
+ * Never fails for the caller: if writing fails (for example, the disk is full),
+ * the event is kept in memory and the machine stops.
  */
 void replay_put(ReplayLogEventKind kind, const uint64_t *num,
                 const void *data, size_t len_bytes);
@@ -105,10 +109,13 @@ void replay_put2(ReplayLogEventKind kind, uint64_t a, uint64_t b);
 /* Returns: whether @kind is the next event of the recording. */
 bool replay_next_event_is(ReplayLogEventKind kind);
 
-/* Replay: the machine begins: pass over events that no code makes happen. */
+/*
+ * Replay: pass over events that no code makes happen.  Called when the machine
+ * begins; replay_take_next() and replay_stream_seek() call it too.
+ */
 void replay_stream_pass(void);
 
-/* Replay: the next event has happened; read the one behind it. */
+/* Replay: the next event has happened; read the event after it. */
 void replay_take_next(void);
 
 /**
@@ -119,7 +126,11 @@ void replay_take_next(void);
  */
 bool replay_expect(ReplayLogEventKind kind);
 
-/* Returns: whether only the main loop can make an event of this kind. */
+/*
+ * Returns: whether the main loop must not sleep while an event of this kind is
+ * next.  Only the main loop produces these events, except for SHUTDOWN: the
+ * vCPU thread takes this event, if guest code makes the request.
+ */
 bool replay_is_main_loop_event(uint8_t kind);
 
 /* --- Both: count instructions ------------------------------------------- */
