@@ -53,7 +53,6 @@
 #include "net/vhost_net.h"
 #include "qapi/error.h"
 #include "qapi/qapi-types-net.h"
-#include "qapi/visitor.h"
 #include "qemu/error-report.h"
 #include "qemu/event_notifier.h"
 #include "qemu/iov.h"

@@ -23,8 +23,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qapi/error.h"
-#include "block/aio.h"
 #include "sysemu/replay.h"
 #include "replay-events.h"
 #include "replay-mutex.h"

@@ -6,11 +6,9 @@
  */
 
 #include "qemu/osdep.h"
-#include "qapi/error.h"
 #include "qapi/qapi-commands-replay.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
-#include "qemu/error-report.h"
 #include "qemu/timer.h"
 #include "sysemu/replay.h"
 #include "trace.h"

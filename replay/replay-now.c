@@ -6,7 +6,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "hw/core/cpu.h"
 #include "sysemu/cpu-timers.h"
 #include "sysemu/cpus.h"
 #include "sysemu/runstate.h"

@@ -19,11 +19,8 @@
  */
 
 #include "qemu/osdep.h"
-#include "hw/core/cpu.h"
-#include "qemu/main-loop.h"
 #include "sysemu/cpus.h"
 #include "sysemu/replay.h"
-#include "sysemu/runstate.h"
 #include "replay-events.h"
 #include "replay-kinds.h"
 #include "replay-mutex.h"

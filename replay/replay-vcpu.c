@@ -13,7 +13,6 @@
 
 #include "qemu/osdep.h"
 #include "replay-events.h"
-#include "replay-mutex.h"
 #include "replay-report.h"
 #include "replay-stream.h"
 

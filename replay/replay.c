@@ -21,14 +21,12 @@
 #include "qemu/option.h"
 #include "hw/core/cpu.h"
 #include "sysemu/cpu-timers.h"
-#include "sysemu/cpus.h"
 #include "sysemu/replay.h"
 #include "sysemu/runstate.h"
 #include "replay-events.h"
 #include "replay-kinds.h"
 #include "replay-machine.h"
 #include "replay-mutex.h"
-#include "replay-report.h"
 #include "replay-stream.h"
 
 /* Main thread, start-up and exit; the flags: replay mutex. */

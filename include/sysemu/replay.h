@@ -31,8 +31,6 @@
 #ifndef SYSEMU_REPLAY_H
 #define SYSEMU_REPLAY_H
 
-#include "qapi/qapi-types-misc.h"
-#include "qapi/qapi-types-qom.h"
 #include "qapi/qapi-types-run-state.h"
 #include "qapi/qapi-types-replay.h"
 #include "qapi/qapi-types-ui.h"
