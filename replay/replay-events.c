@@ -6,7 +6,8 @@
  * Record: a device or back end that receives something from outside queues an
  * event.  Between two runs of guest code the vCPU thread takes the event out of
  * the queue, puts it into the recording after the instruction count, and runs
- * it.
+ * it.  Packets never enter this queue while recording: they wait in the queue
+ * of their adapter, and put_ready() in ReplayEventOps puts and runs them.
  *
  * Replay: the recording says which event happens next.  If the recording holds
  * all the data of the event (packets, input, characters), the event is made

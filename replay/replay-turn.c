@@ -5,16 +5,19 @@
  * takes it.
  *
  * One of two threads produces the next event of the recording: the main loop
- * (it runs timers of the host's clocks, resets and shuts down) or the vCPU
- * thread (everything else).  Each of them may be asleep: the main loop until a
- * deadline of a host clock, the vCPU thread because the guest is halted.  A
- * replay has no reason to wait for time to pass.  So in its own turn the main
- * loop does not sleep, and in the vCPU thread's turn the main loop wakes the
- * vCPU thread.
+ * (it runs timers of the host's clocks, and resets and suspends the machine) or
+ * the vCPU thread (everything else).  A request of the guest to shut down can
+ * come from either thread, and counts as the main loop's turn.  Each of the
+ * threads may be asleep: the main loop until a deadline of a host clock, the
+ * vCPU thread because the guest is halted.  A replay has no reason to wait for
+ * time to pass.  So in its own turn the main loop does not sleep, and in the
+ * vCPU thread's turn the main loop wakes the vCPU thread.  When the vCPU thread
+ * takes an event and the main loop's turn comes, replay_take_next() wakes the
+ * main loop.
  *
  * If both threads have done STUCK_ROUNDS rounds and the next event is still the
  * same, neither of them is going to produce it: the replay has left the
- * recording.  This is counted in rounds, not in time.  Disk requests under way
+ * recording.  This is counted in rounds, not in time.  Block requests under way
  * take time of the host, so the replay waits until they are done.
  */
 
@@ -41,9 +44,8 @@
 #define STOPPED_MIN_NS          (10 * SCALE_MS)
 
 /*
- * How long the main loop may sleep while it is the vCPU thread's turn, if the
- * replay has made progress since the last round of the main loop, and if not.
- * When the main loop's turn comes, the vCPU thread wakes it.
+ * Upper bounds on the main loop's sleep in the vCPU thread's turn: with
+ * progress since its last round, and without.
  */
 #define PROGRESS_MAX_NS         (100 * SCALE_MS)
 #define NO_PROGRESS_MAX_NS      (10 * SCALE_MS)

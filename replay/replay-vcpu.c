@@ -1,12 +1,13 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The questions of the vCPU thread's loop: how many instructions may it
- * execute?  Is an interrupt or an exception the next event?  May a list of
- * timers run (a checkpoint)?
+ * What TCG's loop and the main loop ask.  TCG's loop: how many instructions may
+ * the vCPU execute?  Is an interrupt or an exception the next event?  Both
+ * loops, and QEMU's start-up: may a list of timers run, or has something else
+ * to happen first (a checkpoint)?
  *
  * In a replay the vCPU thread gets exactly the recorded number of instructions
- * as its budget.  When it has executed them, the event behind them becomes the
+ * as its budget.  When it has executed them, the event after them becomes the
  * next event.  The code that produces an event of this kind then asks, and gets
  * the answer true.  If it asks earlier, it gets false and asks again later.
  */
@@ -32,9 +33,8 @@ int replay_get_instructions(void)
             uint64_t now = replay_get_current_icount();
 
             /*
-             * No breakpoint lies behind the guest: the budget ends at the
-             * breakpoint, and loading a snapshot of a later instruction removes
-             * it.
+             * The breakpoint is never behind the guest: budgets stop at it, and
+             * loading a later snapshot deletes it.
              */
             g_assert(replay_break_icount >= now);
             insns = MIN(insns, replay_break_icount - now);
@@ -170,6 +170,11 @@ bool replay_checkpoint(ReplayCheckpoint checkpoint)
         replay_put0(kind);
         return true;
     }
+    /*
+     * Unlike replay_vcpu_event(), do not catch up: no guest code runs at a
+     * checkpoint, and the vCPU thread has counted the instructions of its last
+     * run in replay_account_executed_instructions().
+     */
     if (!replay_next_event_is(kind)) {
         return false;
     }
