@@ -1,9 +1,9 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Where the guest and its recording are: the state that all files in replay/
- * share.  The replay mutex protects it, unless the comment of a member says
- * otherwise.
+ * Where the guest and its recording are, and whether the replay has failed: the
+ * state that all files above replay-now.c share.  The replay mutex protects it,
+ * unless the comment of a member says otherwise.
  */
 
 #ifndef REPLAY_NOW_H
@@ -65,7 +65,10 @@ typedef struct ReplayNow {
     const ReplayLogDescription *description;
     /* replay: file offset of the end of the chunk that is being replayed */
     uint64_t read_bytes;
-    /* the machine has started to run; never reset */
+    /*
+     * the machine has started to run; never reset.  The main loop sets it, and
+     * reads it without the mutex in rounds that only move packets.
+     */
     bool begun;
     /* replay: it cannot continue, and the failure was reported */
     bool failed;

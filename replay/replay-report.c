@@ -218,6 +218,10 @@ static void replay_report_fail(ReplayEndReason reason, const char *remedy,
         error_free(err);
         return;
     }
+    /*
+     * From now on nothing else is reported.  replay_set_failed() would also
+     * clear the next event, which the report needs.
+     */
     replay_now.failed = true;
 
     info = replay_report_end_info(reason, error_get_pretty(err));
@@ -271,11 +275,11 @@ void replay_diverge(const char *fmt, ...)
     replay_fail(REPLAY_END_REASON_DIVERGED, DIVERGED_REMEDY, "%s", message);
 }
 
-void replay_mismatch(ReplayLogEventKind expected)
+void replay_mismatch(ReplayLogEventKind needed)
 {
-    replay_report_guest_event(expected, NULL, 0);
+    replay_report_guest_event(needed, NULL, 0);
     replay_diverge("the guest needs the event '%s', but the next recorded "
-                   "event is '%s'", replay_report_kind_name(expected),
+                   "event is '%s'", replay_report_kind_name(needed),
                    replay_report_kind_name(replay_now.next.kind));
 }
 

@@ -40,10 +40,10 @@ void replay_fail_err(ReplayEndReason reason, const char *remedy, Error *err);
 void replay_diverge(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
 /*
- * Like replay_diverge(), for a guest that needs an event of the kind @expected
+ * Like replay_diverge(), for a guest that needs an event of the kind @needed
  * when the next event has another kind.
  */
-void replay_mismatch(ReplayLogEventKind expected);
+void replay_mismatch(ReplayLogEventKind needed);
 
 /**
  * replay_report_guest_event: for a report, note which event the guest produces
