@@ -53,7 +53,7 @@ QEMU_BUILD_BUG_ON(REPLAY_NET_PACKET_MAX_BYTES > REPLAY_LOG_DATA_MAX_BYTES);
 
 /*
  * When BLOCK_PACKETS packets or BLOCK_BYTES bytes wait for a NIC, its netdev
- * stops reading, if it can.  It continues when fewer than half of both wait.
+ * stops reading, if it can.  It continues when both are below half.
  */
 #define BLOCK_PACKETS    256
 #define BLOCK_BYTES      (1024 * 1024)
@@ -305,30 +305,10 @@ replay_net_recorded_verify(const ReplayLogDescription *recorded,
                            FILTER_REPLAY_VERIFY_OFF, NULL);
 }
 
-void replay_net_begin(const ReplayLogDescription *recorded)
+static void replay_net_begin_record(void)
 {
-    size_t i;
+    guint i;
 
-    net.by_id_in_log = g_ptr_array_new();
-    if (recorded) {
-        for (i = 0; i < replay_log_description_count(recorded); i++) {
-            const char *value;
-            const char *key = replay_log_description_nth(recorded, i, &value);
-
-            if (g_str_has_prefix(key, REPLAY_LOG_KEY_ADAPTER)) {
-                const char *netdev_id = key + strlen(REPLAY_LOG_KEY_ADAPTER);
-
-                /*
-                 * With rrcheck=off this netdev may be missing in the replay:
-                 * replay_net_load() will report the first packet for it.
-                 */
-                replay_net_number(replay_net_find(netdev_id)
-                                  ?: replay_net_new_adapter(netdev_id),
-                    replay_net_recorded_verify(recorded, netdev_id));
-            }
-        }
-        return;
-    }
     for (i = 0; net.adapters && i < net.adapters->len; i++) {
         ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
 
@@ -340,9 +320,45 @@ void replay_net_begin(const ReplayLogDescription *recorded)
     }
 }
 
+static void replay_net_begin_replay(const ReplayLogDescription *recorded)
+{
+    size_t i;
+
+    for (i = 0; i < replay_log_description_count(recorded); i++) {
+        const char *value;
+        const char *key = replay_log_description_nth(recorded, i, &value);
+
+        if (g_str_has_prefix(key, REPLAY_LOG_KEY_ADAPTER)) {
+            const char *netdev_id = key + strlen(REPLAY_LOG_KEY_ADAPTER);
+            /*
+             * With rrcheck=off this netdev may be missing in the replay:
+             * replay_net_load() will report the first packet for it.
+             */
+            ReplayAdapter *s = replay_net_find(netdev_id)
+                               ?: replay_net_new_adapter(netdev_id);
+
+            replay_net_number(s, replay_net_recorded_verify(recorded,
+                                                            netdev_id));
+        }
+    }
+}
+
+void replay_net_begin(const ReplayLogDescription *recorded)
+{
+    net.by_id_in_log = g_ptr_array_new();
+    if (recorded) {
+        replay_net_begin_replay(recorded);
+    } else {
+        replay_net_begin_record();
+    }
+}
+
 void replay_net_finish(void)
 {
-    /* replay_net_unregister() frees each adapter when its filter goes. */
+    /*
+     * replay_net_unregister() frees each adapter whose filter goes after this.
+     * Adapters that have no filter now are not freed before QEMU exits.
+     */
     if (net.by_id_in_log) {
         g_ptr_array_free(g_steal_pointer(&net.by_id_in_log), true);
     }
@@ -718,6 +734,12 @@ static bool replay_net_sent_compare(ReplayAdapter *s,
     return true;
 }
 
+static void replay_net_sent_reject(ReplayAdapter *s, size_t len_bytes)
+{
+    s->counters->mismatched++;
+    trace_replay_net_reject(s->netdev_id, replay_now.icount, len_bytes);
+}
+
 static void replay_net_sent_replay(ReplayAdapter *s,
                                    const struct iovec *iov, int iovcnt,
                                    size_t len_bytes)
@@ -732,9 +754,7 @@ static void replay_net_sent_replay(ReplayAdapter *s,
                               s->counters->sent_packets);
     if (!replay_next_event_is(REPLAY_EV_NET_SENT)
         && !replay_next_event_is(REPLAY_EV_NET_SENT_DATA)) {
-        s->counters->mismatched++;
-        trace_replay_net_reject(s->netdev_id, replay_now.icount,
-                                len_bytes);
+        replay_net_sent_reject(s, len_bytes);
         replay_diverge("the guest sends packet %" PRIu64 ", of %zu bytes, "
                        "through the adapter on netdev '%s', but the next "
                        "recorded event is '%s'", s->counters->sent_packets,
@@ -744,9 +764,7 @@ static void replay_net_sent_replay(ReplayAdapter *s,
     }
     if (s->verify != FILTER_REPLAY_VERIFY_OFF) {
         if (!replay_net_sent_compare(s, ev, iov, iovcnt, len_bytes)) {
-            s->counters->mismatched++;
-            trace_replay_net_reject(s->netdev_id,
-                                    replay_now.icount, len_bytes);
+            replay_net_sent_reject(s, len_bytes);
             return;
         }
         s->counters->verified++;
@@ -775,8 +793,8 @@ void replay_net_sent(ReplayAdapter *s, const struct iovec *iov, int iovcnt,
     } else {
         replay_net_sent_replay(s, iov, iovcnt, len_bytes);
     }
-    trace_replay_net_sent(s->netdev_id, replay_now.icount,
-                          len_bytes);
+    /* A packet that a replay has rejected was sent, too. */
+    trace_replay_net_sent(s->netdev_id, replay_now.icount, len_bytes);
 }
 
 /* --- query-replay ------------------------------------------------------- */
