@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The life of a recording: the -icount options, the beginning when the machine
- * first runs, the end by whichever way QEMU exits; and the table of all kinds
- * of asynchronous events.
+ * first runs, the end however QEMU exits; and the table of all kinds of
+ * asynchronous events.
  *
  *   replay_configure   start-up: options; the file is opened
  *   replay_start       the devices of the command line exist: events are queued
@@ -29,10 +29,14 @@
 #include "replay-mutex.h"
 #include "replay-stream.h"
 
-/* Main thread, start-up and exit; the flags: replay mutex. */
 static struct {
-    GSList *blockers;           /* of Error, owned */
-    bool incomplete;            /* record: the end could not be written */
+    /* of Error, owned.  Main thread, before the machine runs. */
+    GSList *blockers;
+    /*
+     * the end could not be written or, in a replay, read.  The thread that ends
+     * QEMU sets it; the main thread reads it later, without a lock.
+     */
+    bool incomplete;
 } life;
 
 /* All kinds of asynchronous events. */
@@ -131,7 +135,7 @@ static void replay_close(void)
 }
 
 /*
- * QEMU exits by another way than its main loop: a device ends it, or a replay
+ * QEMU exits other than through its main loop: a device ends it, or a replay
  * cannot go on.  The machine stays as it is, and no event runs any more.
  */
 static void replay_at_exit(void)
@@ -153,7 +157,10 @@ static void replay_at_exit(void)
     replay_mode = REPLAY_MODE_NONE;
 }
 
-/* One of @names, which ends with NULL; exits if the option is none of them. */
+/*
+ * Returns: the index in @names, which ends with NULL, of the option's value;
+ * @by_default without the option.  Exits if the value is not in @names.
+ */
 static int replay_opt_choice(QemuOpts *opts, const char *option,
                              const char *const names[], int by_default)
 {
@@ -209,9 +216,18 @@ static void replay_warn_without_rr(QemuOpts *opts)
 
 static void replay_configure_opts(QemuOpts *opts)
 {
-    static const char *const rr_names[] = { "record", "replay", NULL };
-    static const char *const compress_names[] = { "zlib", "none", NULL };
-    static const char *const error_names[] = { "exit", "stop", NULL };
+    enum { RR_RECORD, RR_REPLAY };
+    enum { COMPRESS_ZLIB, COMPRESS_NONE };
+    enum { ERROR_EXIT, ERROR_STOP };
+    static const char *const rr_names[] = {
+        [RR_RECORD] = "record", [RR_REPLAY] = "replay", NULL
+    };
+    static const char *const compress_names[] = {
+        [COMPRESS_ZLIB] = "zlib", [COMPRESS_NONE] = "none", NULL
+    };
+    static const char *const error_names[] = {
+        [ERROR_EXIT] = "exit", [ERROR_STOP] = "stop", NULL
+    };
     ReplayOptions *options = &replay_now.options;
     const char *filename;
     Error *err = NULL;
@@ -229,10 +245,10 @@ static void replay_configure_opts(QemuOpts *opts)
         error_printf("Add rrfile=FILENAME to the same option.\n");
         exit(EXIT_FAILURE);
     }
-    options->compress = replay_opt_choice(opts, "rrcompress",
-                                         compress_names, 0) == 0;
-    options->stop_on_error = replay_opt_choice(opts, "rrerror",
-                                              error_names, 0) == 1;
+    options->compress = replay_opt_choice(opts, "rrcompress", compress_names,
+                                          COMPRESS_ZLIB) == COMPRESS_ZLIB;
+    options->stop_on_error = replay_opt_choice(opts, "rrerror", error_names,
+                                               ERROR_EXIT) == ERROR_STOP;
     options->overwrite = qemu_opt_get_bool(opts, "rroverwrite", false);
     options->check_machine = qemu_opt_get_bool(opts, "rrcheck", true);
     options->progress_seconds = replay_opt_seconds(opts, "rrprogress");
@@ -242,7 +258,7 @@ static void replay_configure_opts(QemuOpts *opts)
     replay_snapshot_register();
     replay_nics_register();
 
-    replay_mode = rr == 0 ? REPLAY_MODE_RECORD : REPLAY_MODE_PLAY;
+    replay_mode = rr == RR_RECORD ? REPLAY_MODE_RECORD : REPLAY_MODE_PLAY;
     replay_mutex_create();
     if (!replay_stream_open(&stream_ops, &err)) {
         replay_mode = REPLAY_MODE_NONE;
