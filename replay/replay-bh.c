@@ -122,8 +122,9 @@ void replay_bh_forget_event(QEMUBH *bh)
 
     if (!replay_events_enabled() || !replay_mutex_locked()) {
         /*
-         * Only threads that hold the replay mutex schedule a bottom half as an
-         * event, so there is no event for @bh.
+         * A bottom half that is scheduled as an event is also cancelled and
+         * deleted with the replay mutex held.  So @bh is another one, without
+         * an event; and this thread must not touch the queue.
          */
         return;
     }

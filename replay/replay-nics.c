@@ -177,5 +177,9 @@ static const VMStateDescription vmstate_replay_nics = {
 
 void replay_nics_register(void)
 {
+    /*
+     * The state is in net/.  The functions above do not use the pointer, but
+     * the code for snapshots adds offsets to it.
+     */
     vmstate_register(NULL, 0, &vmstate_replay_nics, &replay_now);
 }

@@ -25,7 +25,10 @@ void replay_save_random(int ret, void *buf, size_t len)
     } while (len);
 }
 
-/* If the recording has other bytes here, reports this and reads zeros. */
+/*
+ * If the recording has another number of bytes or another event here, reports
+ * this and reads zeros.
+ */
 static int replay_random_read_part(void *buf, size_t len)
 {
     const ReplayLogEvent *ev = &replay_now.next;

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The state of record and replay in a snapshot of the virtual machine: to which
- * recording the snapshot belongs, and to which place in it.
+ * recording the snapshot belongs, and to which place in it.  Also the snapshot
+ * that rrsnapshot= names, and whether a snapshot can be saved or loaded now.
  */
 
 #include "qemu/osdep.h"
