@@ -126,6 +126,11 @@ static FilterReplayState *filter_replay_of(NetClientState *nc)
 /* The netdev has accepted or lost the first packet in its queue. */
 static void filter_replay_unsent_done(NetClientState *sender, ssize_t ret)
 {
+    /*
+     * The filter still exists: while recording, the user can remove neither the
+     * filter nor its netdev, and QEMU deletes a netdev that has lost its filter
+     * without using the netdev's queue again.
+     */
     FilterReplayState *s = filter_replay_of(sender->peer);
 
     s->unsent_bytes -= GPOINTER_TO_SIZE(g_queue_pop_head(&s->unsent));
@@ -293,8 +298,7 @@ static void outgoing_push(FilterReplayState *s, unsigned flags,
  * A packet from outside.
  *
  * Context: BQL; in a replay the replay mutex, too.
- * Returns: not 0, which would let the packet pass: its length, or -EINVAL if it
- * is empty.
+ * Returns: the length; -EINVAL for an empty packet (0 would let it pass).
  */
 static ssize_t filter_replay_take(FilterReplayState *s, unsigned flags,
                                   const struct iovec *iov, int iovcnt)
@@ -315,11 +319,11 @@ static ssize_t filter_replay_take(FilterReplayState *s, unsigned flags,
  * A packet from the guest.
  *
  * Context: BQL, and the replay mutex if the packet is to be recorded.
- * Returns: 0 to let the packet pass; its length, or -EINVAL if it is empty.
+ * Returns: 0 to let the packet pass; else its length, or -EINVAL if it is
+ * empty.
  */
-static ssize_t filter_replay_sent(FilterReplayState *s, NetClientState *sender,
-                                  unsigned flags, const struct iovec *iov,
-                                  int iovcnt)
+static ssize_t filter_replay_sent(FilterReplayState *s, unsigned flags,
+                                  const struct iovec *iov, int iovcnt)
 {
     size_t len_bytes = iov_size(iov, iovcnt);
 
@@ -347,40 +351,51 @@ static ssize_t filter_replay_pass(NetFilterState *nf, NetClientState *sender,
         return 0;
     }
     return sender == nf->netdev ? filter_replay_take(s, flags, iov, iovcnt)
-                                : filter_replay_sent(s, sender, flags, iov,
-                                                     iovcnt);
+                                : filter_replay_sent(s, flags, iov, iovcnt);
 }
 
 /* --- Begin and end of a filter ------------------------------------------ */
 
 /*
- * Refuses a second filter-replay on a netdev.  But a filter of the user's
- * replaces one that QEMU has created, unless its position= refers to it.
+ * A filter of the user's, @nf, replaces one that QEMU has created, unless its
+ * position= refers to it.
+ * Returns: whether @other was removed.
  */
-static bool filter_replay_check_other(NetFilterState *nf, Error **errp)
+static bool filter_replay_replace_automatic(NetFilterState *nf,
+                                            FilterReplayState *other)
+{
+    const char *id = object_get_canonical_path_component(OBJECT(other));
+
+    if (!other->automatic || (g_str_has_prefix(nf->position, "id=")
+                              && g_str_equal(nf->position + strlen("id="),
+                                             id))) {
+        return false;
+    }
+    object_unparent(OBJECT(other));
+    return true;
+}
+
+/* Makes @nf the only filter-replay on its netdev, or refuses it. */
+static bool filter_replay_make_only(NetFilterState *nf, Error **errp)
 {
     FilterReplayState *other = filter_replay_of(nf->netdev);
-    g_autofree char *id = NULL;
 
     if (!other || (other->automatic && replay_net_is_fixed())) {
         /* Once the set is fixed, replay_net_register() reports this. */
         return true;
     }
-    id = g_strdup(object_get_canonical_path_component(OBJECT(other)));
-    if (other->automatic
-        && !(g_str_has_prefix(nf->position, "id=")
-             && g_str_equal(nf->position + strlen("id="), id))) {
-        object_unparent(OBJECT(other));
+    if (filter_replay_replace_automatic(nf, other)) {
         return true;
     }
     error_setg(errp, "netdev '%s' already has a filter-replay: '%s'",
-               nf->netdev_id, id);
+               nf->netdev_id,
+               object_get_canonical_path_component(OBJECT(other)));
     error_append_hint(errp, "One on each netdev is enough: remove one of the "
                       "two.\n");
     return false;
 }
 
-static bool filter_replay_check(NetFilterState *nf, Error **errp)
+static bool filter_replay_check_options(NetFilterState *nf, Error **errp)
 {
     if (nf->direction != NET_FILTER_DIRECTION_ALL) {
         error_setg(errp, "filter-replay on netdev '%s': queue=%s would leave "
@@ -396,14 +411,18 @@ static bool filter_replay_check(NetFilterState *nf, Error **errp)
                           "the filter lets every packet pass anyway.\n");
         return false;
     }
-    return filter_replay_check_other(nf, errp);
+    return true;
 }
 
 static void filter_replay_setup(NetFilterState *nf, Error **errp)
 {
     FilterReplayState *s = FILTER_REPLAY(nf);
 
-    if (filter_replay_check(nf, errp) && replay_mode != REPLAY_MODE_NONE) {
+    if (!filter_replay_check_options(nf, errp)
+        || !filter_replay_make_only(nf, errp)) {
+        return;
+    }
+    if (replay_mode != REPLAY_MODE_NONE) {
         s->adapter = replay_net_register(nf, s->verify, &s->counters, errp);
         if (replay_mode == REPLAY_MODE_RECORD) {
             outgoing_start();
@@ -455,9 +474,12 @@ static bool filter_replay_covers_hub(NetClientState *port)
                                      ARRAY_SIZE(ncs));
     for (i = 0; i < MIN(n, (int)ARRAY_SIZE(ncs)); i++) {
         bool is_port = ncs[i]->info->type == NET_CLIENT_DRIVER_HUBPORT;
+        bool has_filter = filter_replay_of(ncs[i]);
+        bool filtered_port = is_port && has_filter;
+        bool unfiltered_netdev = !is_port && !has_filter;
 
         if (net_hub_id_for_client(ncs[i], &id) == 0 && id == hub_id
-            && is_port == !!filter_replay_of(ncs[i])) {
+            && (filtered_port || unfiltered_netdev)) {
             return false;
         }
     }
