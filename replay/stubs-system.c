@@ -39,6 +39,8 @@ void replay_add_blocker(Error *reason)
 {
 }
 
+/* --- Requests to shut down --------------------------------------------- */
+
 void replay_shutdown_request(ShutdownCause cause)
 {
 }

@@ -22,13 +22,14 @@
 #define REPLAY_NET_PACKET_MAX_BYTES     (4096 + 65536)
 
 /**
- * REPLAY_NET_QUEUE_MAX_PACKETS - limit of each queue of an adapter, in packets;
- * one queue holds packets from outside, the other packets from the guest
+ * REPLAY_NET_QUEUE_MAX_PACKETS - limit of two queues, in packets: the queue of
+ * an adapter holds packets from outside, and the queue of its netdev packets
+ * from the guest
  */
 #define REPLAY_NET_QUEUE_MAX_PACKETS    4096
 
 /**
- * REPLAY_NET_QUEUE_MAX_BYTES - limit of each queue of an adapter, in bytes of
+ * REPLAY_NET_QUEUE_MAX_BYTES - limit of the same two queues, in bytes of
  * packets
  */
 #define REPLAY_NET_QUEUE_MAX_BYTES      (8 * 1024 * 1024)

@@ -77,8 +77,9 @@ typedef enum ReplayCheckpoint {
 } ReplayCheckpoint;
 
 /*
- * The mode.  replay_configure() sets it once, before any other thread starts;
- * replay_finish() sets it back to REPLAY_MODE_NONE.  Read without a lock.
+ * The mode.  replay_configure() sets it once, before any other thread starts.
+ * replay_finish() sets it back to REPLAY_MODE_NONE; if QEMU exits without
+ * replay_finish(), exit() does so.  Read without a lock.
  */
 extern ReplayMode replay_mode;
 
@@ -116,8 +117,9 @@ void replay_start(void);
  * replay_finish: end the recording or the replay and free what it used;
  * complete a recording, flush it to disk and close it
  *
- * Context: any thread at exit, when no guest code runs any more.  Safe when
- * nothing is recorded or replayed, and safe to call twice.
+ * Context: main thread at exit, when no guest code runs any more; or the vCPU
+ * thread in cpu_abort(), which never returns to guest code.  Safe when nothing
+ * is recorded or replayed, and safe to call twice.
  *
  * If the recording cannot be completed, the reason is reported, and
  * replay_exit_status() turns success into failure.
@@ -261,9 +263,13 @@ bool replay_has_exception(void);
  */
 bool replay_has_interrupt(void);
 
+/* --- Requests to shut down --------------------------------------------- */
+
 /**
- * replay_shutdown_request: the machine is asked to shut down or to reset
- * @cause: the cause; a replay makes the same request at the same instruction
+ * replay_shutdown_request: the machine is asked to shut down
+ * @cause: the cause.  In a replay the guest repeats its request at the same
+ *         instruction.  A request of the host is carried out at the end of the
+ *         recording.
  *
  * Context: locked.
  */
@@ -371,7 +377,7 @@ void replay_save_random(int ret, void *buf, size_t len);
  */
 int replay_read_random(void *buf, size_t len);
 
-/* --- Asynchronous events ----------------------------------------------- */
+/* --- Checkpoints ------------------------------------------------------- */
 
 /**
  * replay_checkpoint: main loop or vCPU thread has come to a checkpoint
@@ -393,6 +399,8 @@ bool replay_checkpoint(ReplayCheckpoint checkpoint);
  */
 bool replay_has_event(void);
 
+/* --- Asynchronous events ----------------------------------------------- */
+
 /**
  * replay_async_events: save and run the events in the queue; in a replay, run
  * the events that the recording has next
@@ -406,7 +414,8 @@ void replay_async_events(void);
  *
  * Context: any thread.
  * Returns: true between replay_start() and replay_finish(), under record or
- * replay; otherwise events run at once.
+ * replay; otherwise events run at once.  If QEMU exits without replay_finish(),
+ * events stay queued and do not run.
  */
 bool replay_events_enabled(void);
 
@@ -599,9 +608,11 @@ bool replay_net_blocks_sender(NetClientState *sender, NetPacketSent *sent_cb);
  * replay_net_nic_ready: the guest has made room in a NIC; wake the vCPU thread
  * if packets wait in the queues of the adapters
  *
- * Context: any thread, BQL.
+ * Context: any thread, BQL.  Outside of the vCPU thread the function wakes
+ * nothing.
  * Returns: true if the main loop need not poll its netdevs again, because the
- * packets for a NIC wait in the queue of its adapter, not in its netdev.
+ * packets for a NIC wait in the queue of its adapter, not in its netdev; always
+ * false outside of the vCPU thread.
  */
 bool replay_net_nic_ready(void);
 
@@ -612,9 +623,9 @@ bool replay_net_nic_ready(void);
  * @n: number of entries in @fds
  *
  * While recording, packets from a netdev are queued, and packets from the guest
- * have left it already.  If a round has nothing else to do, the main loop moves
- * these packets with the BQL alone, while the vCPU executes guest code, and
- * polls again.
+ * have already left the guest.  If a round has nothing else to do, the main
+ * loop moves these packets with the BQL alone, while the vCPU executes guest
+ * code, and polls again.
  *
  * Context: main loop, after polling and before it takes its locks.
  * Returns: false if this round needs the replay mutex.
