@@ -11,9 +11,19 @@
 #include "block/aio.h"
 #include "block/block_int-common.h"
 #include "block/block-global-state.h"
+#include "qemu/coroutine-tls.h"
 #include "sysemu/replay.h"
 #include "replay-kinds.h"
 #include "replay-stream.h"
+
+/*
+ * The id of a request for which the thread that made it waits.  Its completion
+ * is no event.
+ */
+#define ID_NO_EVENT     UINT64_MAX
+
+/* The number of requests for which this thread waits, one inside the other. */
+QEMU_DEFINE_STATIC_CO_TLS(unsigned, block_waits)
 
 /* A bottom half of any of the three kinds. */
 typedef struct ReplayBHEvent {
@@ -148,7 +158,7 @@ void replay_bh_schedule_oneshot_event(AioContext *ctx,
 
 void replay_block_event(QEMUBH *bh, uint64_t id)
 {
-    if (replay_events_enabled()) {
+    if (replay_events_enabled() && id != ID_NO_EVENT) {
         replay_bh_queue(&replay_block_ops, id, bh, NULL, NULL);
     } else {
         qemu_bh_schedule(bh);
@@ -157,7 +167,20 @@ void replay_block_event(QEMUBH *bh, uint64_t id)
 
 uint64_t blkreplay_next_id(void)
 {
+    if (get_block_waits()) {
+        return ID_NO_EVENT;
+    }
     return replay_events_enabled() ? replay_now.next_block_id++ : 0;
+}
+
+void replay_block_wait_begin(void)
+{
+    set_block_waits(get_block_waits() + 1);
+}
+
+void replay_block_wait_end(void)
+{
+    set_block_waits(get_block_waits() - 1);
 }
 
 /* --- Requests under way ------------------------------------------------ */

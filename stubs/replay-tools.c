@@ -65,6 +65,14 @@ void replay_bh_schedule_oneshot_event(AioContext *ctx,
     aio_bh_schedule_oneshot(ctx, cb, opaque);
 }
 
+void replay_block_wait_begin(void)
+{
+}
+
+void replay_block_wait_end(void)
+{
+}
+
 /* --- Character devices ------------------------------------------------- */
 
 void replay_register_char_driver(struct Chardev *chr)

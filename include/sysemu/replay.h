@@ -476,6 +476,25 @@ void replay_block_event(QEMUBH *bh, uint64_t id);
  */
 uint64_t blkreplay_next_id(void);
 
+/**
+ * replay_block_wait_begin: this thread starts a block request, and does nothing
+ * else until the request has completed
+ *
+ * The guest does not run meanwhile, so the completion of such a request needs
+ * no event.  It must not be one either: this thread may be the vCPU thread,
+ * which runs the events.
+ *
+ * Context: any thread, outside of coroutines; calls can be nested.
+ */
+void replay_block_wait_begin(void);
+
+/**
+ * replay_block_wait_end: the request that this thread has waited for is done
+ *
+ * Context: the thread that called replay_block_wait_begin().
+ */
+void replay_block_wait_end(void);
+
 /* --- Input ------------------------------------------------------------- */
 
 /**
