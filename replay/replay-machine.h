@@ -29,6 +29,20 @@ bool replay_machine_check(const ReplayLogDescription *now, Error **errp);
 /* Replay: report how this machine differs from the recorded one, if it does. */
 void replay_machine_explain(void);
 
+/* --- replay-disk.c ------------------------------------------------------- */
+
+/**
+ * replay_disk_begin: the machine first runs: check the disks of its devices
+ *
+ * Disks that came after their devices get blkreplay and an overlay, too.  The
+ * user is told once which disks have an overlay.
+ *
+ * Context: main loop, BQL.
+ * Returns: true; false with @errp set if a disk can be neither recorded nor
+ * replayed.
+ */
+bool replay_disk_begin(Error **errp);
+
 /* --- replay-info.c ------------------------------------------------------- */
 
 /*

@@ -63,9 +63,13 @@ static const ReplayStreamOps stream_ops = {
 /* The machine is complete: describe it, or compare it with the recorded one. */
 static bool replay_begin(Error **errp)
 {
-    g_autoptr(ReplayLogDescription) now = replay_machine_describe();
+    g_autoptr(ReplayLogDescription) now = NULL;
     Error *err = NULL;
 
+    if (!replay_disk_begin(errp)) {
+        return false;
+    }
+    now = replay_machine_describe();
     if (replay_mode == REPLAY_MODE_RECORD) {
         if (!replay_stream_describe(now, errp)) {
             return false;

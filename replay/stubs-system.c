@@ -83,6 +83,13 @@ bool filter_replay_attach(NetClientState **ncs, int queues, Error **errp)
     return true;
 }
 
+/* --- Disks ------------------------------------------------------------- */
+
+bool replay_disk_attach(BlockBackend *blk, Error **errp)
+{
+    return true;
+}
+
 /* --- What the user does to the machine --------------------------------- */
 
 bool replay_hides_vm_change(void)
@@ -117,6 +124,11 @@ void replay_vmstate_init(void)
 }
 
 bool replay_can_snapshot(void)
+{
+    return true;
+}
+
+bool replay_can_save_snapshot(Error **errp)
 {
     return true;
 }

@@ -495,6 +495,23 @@ void replay_block_wait_begin(void);
  */
 void replay_block_wait_end(void);
 
+/* --- Disks ------------------------------------------------------------- */
+
+/**
+ * replay_disk_attach: a disk is being attached to a device of the guest
+ * @blk: the block back end of the device, borrowed
+ * @errp: set if the disk can be neither recorded nor replayed
+ *
+ * Under record and replay, requests of the guest to a disk must complete at
+ * recorded instructions, and a replay must find the content that the recorder
+ * found.  So the disk gets QEMU's driver blkreplay and, if it is writable, a
+ * temporary overlay, unless the user has put blkreplay there.
+ *
+ * Context: main loop, BQL; before the machine runs.
+ * Returns: true; false with @errp set.
+ */
+bool replay_disk_attach(BlockBackend *blk, Error **errp);
+
 /* --- Input ------------------------------------------------------------- */
 
 /**
@@ -758,6 +775,15 @@ void replay_vmstate_init(void);
  * replayed.
  */
 bool replay_can_snapshot(void);
+
+/**
+ * replay_can_save_snapshot: may a snapshot be saved?
+ * @errp: set while recording, if the snapshot of a disk would be lost
+ *
+ * Context: main loop, before anything is saved.
+ * Returns: true; false with @errp set.
+ */
+bool replay_can_save_snapshot(Error **errp);
 
 /**
  * replay_can_load_snapshot: may a snapshot be loaded?

@@ -1,0 +1,332 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The disks of the guest.
+ *
+ * Two things about a disk come from outside: the moment at which a request
+ * completes, and the content that the disk has when the guest first runs.
+ * QEMU's driver blkreplay makes an event of each completion (replay-bh.c).  The
+ * content is not recorded, so it must be the same in each replay, and nothing
+ * that the guest writes may reach the image.
+ *
+ * Therefore each disk that a device of the guest uses gets two nodes of the
+ * block layer, whichever options made the disk:
+ *
+ *     device -> BlockBackend -> blkreplay -> overlay -> the user's node
+ *
+ * The overlay is a temporary qcow2 image that has no name on the host once it
+ * is open.  A disk that is read-only needs none, and neither does one for which
+ * the user has asked for one (snapshot=on).  A user who wants something else
+ * puts blkreplay above the image himself; such a disk is left as it is.
+ */
+
+#include "qemu/osdep.h"
+#include "block/block.h"
+#include "block/block_int.h"
+#include "qapi/error.h"
+#include "qapi/qmp/qdict.h"
+#include "qemu/error-report.h"
+#include "qemu/option.h"
+#include "hw/qdev-core.h"
+#include "qom/object.h"
+#include "sysemu/block-backend.h"
+#include "sysemu/replay.h"
+#include "replay-machine.h"
+#include "replay-now.h"
+
+/* The disks that have got an overlay here; main thread, start-up.  Or NULL. */
+static GString *overlaid;
+
+/* --- What a disk consists of --------------------------------------------- */
+
+static bool replay_disk_has_driver(BlockDriverState *bs, const char *name)
+{
+    return bs->drv && g_str_equal(bs->drv->format_name, name);
+}
+
+/* Returns: whether @bs is blkreplay, or has it below. */
+static bool replay_disk_is_recorded(BlockDriverState *bs)
+{
+    BdrvChild *child;
+
+    if (replay_disk_has_driver(bs, "blkreplay")) {
+        return true;
+    }
+    QLIST_FOREACH(child, &bs->children, next) {
+        if (replay_disk_is_recorded(child->bs)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Returns: whether @bs is an image that is deleted when QEMU closes it. */
+static bool replay_disk_is_temporary(BlockDriverState *bs)
+{
+    return replay_disk_has_driver(bs, "qcow2")
+           && (bs->open_flags & BDRV_O_TEMPORARY);
+}
+
+/* Returns: the temporary overlay of @bs, borrowed; NULL if it has none. */
+static BlockDriverState *replay_disk_overlay(BlockDriverState *bs)
+{
+    while (bs && !replay_disk_is_temporary(bs)) {
+        bs = bdrv_filter_bs(bs);
+    }
+    return bs;
+}
+
+/* Returns: the name that the user knows for the disk, owned. */
+static char *replay_disk_name(BlockBackend *blk)
+{
+    BlockDriverState *bs;
+
+    if (*blk_name(blk)) {
+        return g_strdup(blk_name(blk));
+    }
+    for (bs = blk_bs(blk); bs; bs = bdrv_filter_or_cow_bs(bs)) {
+        /* The block layer makes names that begin with '#'. */
+        if (*bdrv_get_node_name(bs) && *bdrv_get_node_name(bs) != '#') {
+            return g_strdup(bdrv_get_node_name(bs));
+        }
+    }
+    return blk_get_attached_dev_id(blk);
+}
+
+/* --- Making the nodes ---------------------------------------------------- */
+
+/*
+ * @options: owned
+ * @below: the node below the new one, borrowed
+ *
+ * Returns: the new node, owned; NULL with @errp set.
+ */
+static BlockDriverState *replay_disk_open(QDict *options, int flags,
+                                          BlockDriverState *below,
+                                          Error **errp)
+{
+    flags |= below->open_flags & BDRV_O_UNMAP;
+    qdict_put_str(options, BDRV_OPT_READ_ONLY,
+                  flags & BDRV_O_RDWR ? "off" : "on");
+    return bdrv_open(NULL, NULL, options, flags, errp);
+}
+
+/* Returns: a file for an overlay of @bs, owned; NULL with @errp set. */
+static char *replay_disk_create_file(BlockDriverState *bs, Error **errp)
+{
+    BlockDriver *qcow2 = bdrv_find_format("qcow2");
+    g_autofree char *filename = NULL;
+    QemuOpts *opts;
+    int64_t length_bytes = bdrv_getlength(bs);
+    int ret;
+
+    if (length_bytes < 0) {
+        error_setg_errno(errp, -length_bytes, "its size is not known");
+        return NULL;
+    }
+    if (!qcow2) {
+        error_setg(errp, "this QEMU has no driver for qcow2");
+        return NULL;
+    }
+    filename = create_tmp_file(errp);
+    if (!filename) {
+        return NULL;
+    }
+    opts = qemu_opts_create(qcow2->create_opts, NULL, 0, &error_abort);
+    qemu_opt_set_number(opts, BLOCK_OPT_SIZE, length_bytes, &error_abort);
+    ret = bdrv_create(qcow2, filename, opts, errp);
+    qemu_opts_del(opts);
+    if (ret < 0) {
+        unlink(filename);
+        return NULL;
+    }
+    return g_steal_pointer(&filename);
+}
+
+/* Returns: an overlay of @bs, owned; NULL with @errp set. */
+static BlockDriverState *replay_disk_open_overlay(BlockDriverState *bs,
+                                                  Error **errp)
+{
+    g_autofree char *filename = replay_disk_create_file(bs, errp);
+    BlockDriverState *overlay;
+    QDict *options;
+
+    if (!filename) {
+        return NULL;
+    }
+    options = qdict_new();
+    qdict_put_str(options, "driver", "qcow2");
+    qdict_put_str(options, "file.driver", "file");
+    qdict_put_str(options, "file.filename", filename);
+    qdict_put_str(options, "backing", bdrv_get_node_name(bs));
+    qdict_put_str(options, BDRV_OPT_CACHE_NO_FLUSH, "on");
+    overlay = replay_disk_open(options, BDRV_O_RDWR | BDRV_O_TEMPORARY, bs,
+                               errp);
+    if (!overlay) {
+        unlink(filename);
+    }
+    return overlay;
+}
+
+/*
+ * Two devices may use one node.  They have to see what the other writes, so
+ * they use the same overlay.
+ *
+ * Returns: the overlay that @bs has already, with a new reference; or NULL.
+ */
+static BlockDriverState *replay_disk_find_overlay(BlockDriverState *bs)
+{
+    BdrvNextIterator it;
+    BlockDriverState *top;
+
+    for (top = bdrv_first(&it); top; top = bdrv_next(&it)) {
+        BlockDriverState *overlay = replay_disk_overlay(top);
+
+        if (overlay && overlay != bs && bdrv_cow_bs(overlay) == bs) {
+            bdrv_ref(overlay);
+            bdrv_next_cleanup(&it);
+            return overlay;
+        }
+    }
+    return NULL;
+}
+
+/* Returns: @bs or its overlay, with a new reference; NULL with @errp set. */
+static BlockDriverState *replay_disk_protect(BlockBackend *blk, Error **errp)
+{
+    BlockDriverState *bs = blk_bs(blk);
+    BlockDriverState *overlay;
+    g_autofree char *name = NULL;
+
+    if (bdrv_is_read_only(bs) || replay_disk_overlay(bs)) {
+        bdrv_ref(bs);
+        return bs;
+    }
+    if (replay_mode == REPLAY_MODE_RECORD && replay_snapshot) {
+        error_setg(errp, "the snapshot '%s' (rrsnapshot=) would be lost with "
+                   "its temporary overlay", replay_snapshot);
+        error_append_hint(errp, "Put the driver blkreplay above an image that "
+                          "you keep, as docs/system/replay.rst shows.\n");
+        return NULL;
+    }
+    overlay = replay_disk_find_overlay(bs)
+              ?: replay_disk_open_overlay(bs, errp);
+    if (overlay) {
+        name = replay_disk_name(blk);
+        if (!overlaid) {
+            overlaid = g_string_new(NULL);
+        }
+        g_string_append_printf(overlaid, "%s'%s'", overlaid->len ? ", " : "",
+                               name);
+    }
+    return overlay;
+}
+
+/* Puts blkreplay, and an overlay if there has to be one, below @blk. */
+static bool replay_disk_insert(BlockBackend *blk, Error **errp)
+{
+    BlockDriverState *below = replay_disk_protect(blk, errp);
+    BlockDriverState *top;
+    QDict *options;
+    int ret;
+
+    if (!below) {
+        return false;
+    }
+    options = qdict_new();
+    qdict_put_str(options, "driver", "blkreplay");
+    qdict_put_str(options, "image", bdrv_get_node_name(below));
+    top = replay_disk_open(options,
+                           bdrv_is_read_only(below) ? 0 : BDRV_O_RDWR, below,
+                           errp);
+    bdrv_unref(below);
+    if (!top) {
+        return false;
+    }
+    ret = blk_replace_bs(blk, top, errp);
+    bdrv_unref(top);
+    return ret >= 0;
+}
+
+static bool replay_disk_check(BlockBackend *blk, Error **errp)
+{
+    Object *dev = OBJECT(blk_get_attached_dev(blk));
+
+    if (blk_is_sg(blk) || object_dynamic_cast(dev, "scsi-generic")
+        || object_dynamic_cast(dev, "scsi-block")) {
+        error_setg(errp, "%s passes the guest's commands to a device of the "
+                   "host", object_get_typename(dev));
+        error_append_hint(errp, "Use scsi-hd or scsi-cd.\n");
+        return false;
+    }
+    if (blk_get_aio_context(blk) != qemu_get_aio_context()) {
+        error_setg(errp, "its requests run in an iothread");
+        error_append_hint(errp, "Leave iothread= out.\n");
+        return false;
+    }
+    return true;
+}
+
+bool replay_disk_attach(BlockBackend *blk, Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *name = NULL;
+
+    if (replay_mode == REPLAY_MODE_NONE || !blk_bs(blk)
+        || replay_disk_is_recorded(blk_bs(blk))) {
+        return true;
+    }
+    if (replay_disk_check(blk, errp) && replay_disk_insert(blk, errp)) {
+        return true;
+    }
+    name = replay_disk_name(blk);
+    error_prepend(errp, "disk '%s' cannot be %s: ", name,
+                  replay_mode == REPLAY_MODE_RECORD ? "recorded" : "replayed");
+    return false;
+}
+
+/* --- When the machine first runs ----------------------------------------- */
+
+bool replay_disk_begin(Error **errp)
+{
+    BlockBackend *blk;
+
+    for (blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
+        if (blk_get_attached_dev(blk) && !replay_disk_attach(blk, errp)) {
+            return false;
+        }
+    }
+    if (overlaid) {
+        info_report("what the guest writes to %s goes to temporary files, and "
+                    "is lost when QEMU exits", overlaid->str);
+        g_string_free(g_steal_pointer(&overlaid), true);
+    }
+    return true;
+}
+
+/* --- Snapshots ----------------------------------------------------------- */
+
+bool replay_can_save_snapshot(Error **errp)
+{
+    BlockBackend *blk;
+
+    if (replay_mode != REPLAY_MODE_RECORD) {
+        return true;
+    }
+    for (blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
+        g_autofree char *name = NULL;
+
+        if (!blk_get_attached_dev(blk) || !blk_bs(blk)
+            || !replay_disk_overlay(blk_bs(blk))) {
+            continue;
+        }
+        name = replay_disk_name(blk);
+        error_setg(errp, "disk '%s' is written to a temporary overlay: its "
+                   "snapshot would be lost when the recorder exits", name);
+        error_append_hint(errp, "Save the snapshot in a replay, or put the "
+                          "driver blkreplay above an image that you keep, as "
+                          "docs/system/replay.rst shows.\n");
+        return false;
+    }
+    return true;
+}
