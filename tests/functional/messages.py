@@ -47,6 +47,10 @@ REPORT_EVENT = '    {line}'
 REPORT_CAME = "  the guest produced the event '{kind}'{through}"
 REPORT_THROUGH = ', packet {packet} through adapter {adapter}'
 
+# --- disks -------------------------------------------------------------------
+
+DISK_IS_TEMPORARY = 'goes to temporary files, and is lost when QEMU exits'
+
 # --- other messages ---------------------------------------------------------
 
 OTHER_MACHINE = 'was made on another machine'
