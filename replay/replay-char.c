@@ -3,14 +3,23 @@
  *
  * Character devices.  The bytes that a character device receives are
  * asynchronous events; the results of writes and of blocking reads are
- * synchronous events.  A device is identified by its number, in the order in
- * which the devices were registered.  The description of the machine has their
- * labels in this order.
+ * synchronous events.
+ *
+ * All this is about front ends that are devices of the guest.  Other front ends
+ * of a recorded character device, such as a monitor on a multiplexed one,
+ * belong to the user: their input is no event, and the bytes of a recording
+ * never reach them.
+ *
+ * A recording identifies a device by its number.  The description of the
+ * machine has the label of each number.  A recorder numbers the devices in the
+ * order in which they were registered, and a replay finds them by their labels.
  */
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "chardev/char.h"
+#include "chardev/char-fe.h"
 #include "sysemu/replay.h"
 #include "replay-kinds.h"
 #include "replay-report.h"
@@ -24,29 +33,92 @@ typedef struct ReplayCharRead {
     uint8_t data[];
 } ReplayCharRead;
 
-/* Main thread, start-up; read-only after that. */
+/*
+ * The number of a device is its index.  In a replay, an element is NULL if the
+ * machine lacks a recorded device.
+ *
+ * Main thread, start-up; read-only after that.
+ */
 static GPtrArray *devices;  /* of Chardev, borrowed; NULL if there are none */
+
+static bool replay_char_is_registered(const Chardev *chr)
+{
+    return devices && g_ptr_array_find(devices, chr, NULL);
+}
 
 void replay_register_char_driver(Chardev *chr)
 {
-    if (replay_mode == REPLAY_MODE_NONE) {
+    if (replay_mode == REPLAY_MODE_NONE || replay_char_is_registered(chr)) {
         return;
     }
     if (!devices) {
         devices = g_ptr_array_new();
     }
     g_ptr_array_add(devices, chr);
+    qemu_chr_set_feature(chr, QEMU_CHAR_FEATURE_REPLAY);
+    if (CHARDEV_GET_CLASS(chr)->chr_ioctl) {
+        warn_report("character device '%s': the guest cannot use the lines of "
+                    "a port of the host while it is recorded or replayed",
+                    chr->label);
+    }
+}
+
+static char *replay_char_key(guint number)
+{
+    return g_strdup_printf("chardev.%u", number);
+}
+
+/* Replay: give the devices the numbers that they had while recording. */
+static void replay_char_renumber(const ReplayLogDescription *recorded)
+{
+    GPtrArray *numbered = g_ptr_array_new();
+    guint i;
+
+    for (i = 0; devices; i++) {
+        g_autofree char *key = replay_char_key(i);
+        const char *label = replay_log_description_get(recorded, key);
+        guint k;
+
+        if (!label) {
+            break;
+        }
+        g_ptr_array_add(numbered, NULL);
+        for (k = 0; k < devices->len; k++) {
+            Chardev *chr = g_ptr_array_index(devices, k);
+
+            if (chr && g_str_equal(chr->label, label)) {
+                g_ptr_array_index(numbered, i) = chr;
+                g_ptr_array_index(devices, k) = NULL;
+                break;
+            }
+        }
+    }
+    for (i = 0; devices && i < devices->len; i++) {
+        if (g_ptr_array_index(devices, i)) {
+            g_ptr_array_add(numbered, g_ptr_array_index(devices, i));
+        }
+    }
+    if (devices) {
+        g_ptr_array_unref(devices);
+    }
+    devices = numbered;
 }
 
 void replay_char_describe(ReplayLogDescription *d)
 {
     guint i;
 
+    if (replay_now.description) {
+        replay_char_renumber(replay_now.description);
+    }
     for (i = 0; devices && i < devices->len; i++) {
         Chardev *chr = g_ptr_array_index(devices, i);
-        g_autofree char *key = g_strdup_printf("chardev.%u", i);
 
-        replay_log_description_add(d, key, chr->label ?: "");
+        if (chr) {
+            g_autofree char *key = replay_char_key(i);
+
+            replay_log_description_add(d, key, chr->label);
+        }
     }
 }
 
@@ -103,12 +175,17 @@ static void replay_char_read_save(const ReplayEvent *ev)
     replay_put(ev->ops->kind, num, s->data, s->len_bytes);
 }
 
-static ReplayEvent *replay_char_read_load(const ReplayLogEvent *logged,
+/*
+ * Returns: the front end of the guest for which the bytes of @logged are; NULL
+ * with @errp set if there is none.
+ */
+static CharBackend *replay_char_front_end(const ReplayLogEvent *logged,
                                           Error **errp)
 {
     bool mux = logged->kind == REPLAY_EV_ASYNC_CHAR_MUX;
     uint64_t id = logged->num[0];
-    uint64_t frontend = mux ? logged->num[1] : 0;
+    Chardev *chr;
+    CharBackend *be;
 
     if (!devices || id >= devices->len) {
         error_setg(errp, "bytes are for character device number %" PRIu64
@@ -116,14 +193,39 @@ static ReplayEvent *replay_char_read_load(const ReplayLogEvent *logged,
                    devices ? devices->len : 0);
         return NULL;
     }
-    if (mux && !qemu_chr_mux_has(g_ptr_array_index(devices, id), frontend)) {
+    chr = g_ptr_array_index(devices, id);
+    if (!chr) {
+        error_setg(errp, "bytes are for character device number %" PRIu64
+                   ", which the machine lacks", id);
+        return NULL;
+    }
+    be = mux ? qemu_chr_mux_get(chr, logged->num[1]) : chr->be;
+    if (mux && !be) {
         error_setg(errp, "bytes are for front end number %" PRIu64 " of "
-                   "character device number %" PRIu64 ", which does not exist",
-                   frontend, id);
+                   "character device '%s', which does not exist",
+                   logged->num[1], chr->label);
+        return NULL;
+    }
+    /* Without @mux, a multiplexer would give them to the one in focus. */
+    if (!qemu_chr_fe_replay(be) || (!mux && qemu_chr_mux_get(chr, 0))) {
+        error_setg(errp, "bytes are for a front end of character device '%s' "
+                   "that is not a device of the guest", chr->label);
+        return NULL;
+    }
+    return be;
+}
+
+static ReplayEvent *replay_char_read_load(const ReplayLogEvent *logged,
+                                          Error **errp)
+{
+    bool mux = logged->kind == REPLAY_EV_ASYNC_CHAR_MUX;
+
+    if (!replay_char_front_end(logged, errp)) {
         return NULL;
     }
     return replay_char_read_new(mux ? &replay_char_mux_ops
-                                    : &replay_char_read_ops, id, frontend,
+                                    : &replay_char_read_ops,
+                                logged->num[0], mux ? logged->num[1] : 0,
                                 logged->data, logged->len_bytes);
 }
 
@@ -159,29 +261,44 @@ const ReplayEventOps replay_char_mux_ops = {
 
 /* --- Results of writes and reads --------------------------------------- */
 
-void replay_char_write_event_save(int res, int offset)
+/*
+ * Replay: the guest writes @len bytes.  Returns: the number of bytes that the
+ * back end accepted while recording; @res is the result that the guest saw.
+ */
+static int replay_char_write_load(int len, int *res)
 {
-    replay_catch_up();
-    replay_put2(REPLAY_EV_CHAR_WRITE, (int64_t)res, (int64_t)offset);
+    int64_t result, written;
+
+    *res = len;
+    if (!replay_expect(REPLAY_EV_CHAR_WRITE)) {
+        return len;
+    }
+    result = replay_now.next.num[0];
+    written = replay_now.next.num[1];
+    if (written < 0 || written > len) {
+        replay_diverge("the guest writes %d bytes to a character device, "
+                       "but the recording wrote %" PRId64, len, written);
+        return len;
+    }
+    *res = result < 0 ? -1 : written;
+    replay_take_next();
+    return written;
 }
 
-void replay_char_write_event_load(int *res, int *offset)
+int replay_chr_write(Chardev *s, const uint8_t *buf, int len, bool write_all)
 {
-    int64_t written;
+    int res;
 
-    *res = *offset;
-    if (!replay_expect(REPLAY_EV_CHAR_WRITE)) {
-        return;
+    if (replay_mode == REPLAY_MODE_PLAY) {
+        qemu_chr_write(s, buf, replay_char_write_load(len, &res), true);
+        return res;
     }
-    written = replay_now.next.num[1];
-    if (written < 0 || written > *offset) {
-        replay_diverge("the guest writes %d bytes to a character device, "
-                       "but the recording wrote %" PRId64, *offset, written);
-        return;
+    res = qemu_chr_write(s, buf, len, write_all);
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        replay_catch_up();
+        replay_put2(REPLAY_EV_CHAR_WRITE, (int64_t)res, (int64_t)MAX(res, 0));
     }
-    *res = (int64_t)replay_now.next.num[0];
-    *offset = written;
-    replay_take_next();
+    return res;
 }
 
 int replay_char_read_all_load(uint8_t *buf, int len)

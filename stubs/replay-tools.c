@@ -90,12 +90,8 @@ void replay_chr_mux_be_write(struct Chardev *s, int frontend,
     abort();
 }
 
-void replay_char_write_event_save(int res, int offset)
-{
-    abort();
-}
-
-void replay_char_write_event_load(int *res, int *offset)
+int replay_chr_write(struct Chardev *s, const uint8_t *buf, int len,
+                     bool write_all)
 {
     abort();
 }

@@ -535,18 +535,20 @@ void replay_input_sync_event(void);
 /* --- Character devices ------------------------------------------------- */
 
 /**
- * replay_register_char_driver: record the bytes that a character device brings
+ * replay_register_char_driver: record what a character device does with the
+ * guest
  * @chr: the device; borrowed for the lifetime of QEMU
  *
- * Record and replay have to register the same devices in the same order.
+ * It does nothing without rr=, and for a device that is registered already.  A
+ * recording identifies the device by its label.
  *
- * Context: start-up, main thread.
+ * Context: main thread, before the machine first runs.
  */
 void replay_register_char_driver(struct Chardev *chr);
 
 /**
  * replay_chr_be_write: queue bytes that a character device has brought
- * @s: a registered device, borrowed
+ * @s: a registered device, borrowed, whose front end is a device of the guest
  * @buf: the bytes, borrowed; copied
  * @len: number of bytes
  *
@@ -557,7 +559,7 @@ void replay_chr_be_write(struct Chardev *s, const uint8_t *buf, int len);
 /**
  * replay_chr_mux_be_write: queue bytes for one front end of a character device
  * @s: a registered device that is multiplexed, borrowed
- * @frontend: index of the front end that has the focus, and is not a monitor
+ * @frontend: index of the front end that has the focus, a device of the guest
  * @buf: the bytes, borrowed; copied
  * @len: number of bytes
  *
@@ -569,26 +571,21 @@ void replay_chr_mux_be_write(struct Chardev *s, int frontend,
                              const uint8_t *buf, int len);
 
 /**
- * replay_char_write_event_save: record the result of a write to a back end
- * @res: the return value of the write
- * @offset: number of bytes that the back end accepted
+ * replay_chr_write: a device of the guest writes to a character device
+ * @s: a registered device, borrowed
+ * @buf: the bytes, borrowed
+ * @len: number of bytes
+ * @write_all: whether to wait until the device has taken all bytes
  *
- * Context: locked.
- */
-void replay_char_write_event_save(int res, int offset);
-
-/**
- * replay_char_write_event_load: take the result of a write from the recording
- * @res: filled in with the return value of the write, borrowed
- * @offset: on entry, the number of bytes that the guest writes; on return, the
- *          number of bytes that the back end accepted; borrowed
- *
- * Context: locked.
- *
+ * The result of the write is recorded.  A replay returns the recorded result.
  * If the recording has no write here, or one of more bytes, the replay ends
  * with a report, and the write appears to have succeeded as a whole.
+ *
+ * Context: locked, with the BQL.
+ * Returns: the number of bytes that were taken, or -1.
  */
-void replay_char_write_event_load(int *res, int *offset);
+int replay_chr_write(struct Chardev *s, const uint8_t *buf, int len,
+                     bool write_all);
 
 /**
  * replay_char_read_all_load: take the result of a synchronous read from the

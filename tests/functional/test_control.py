@@ -273,13 +273,33 @@ rr.scenarios('slow-peer/{}/replays-identically', slow_peer,
 
 # --- a terminal -------------------------------------------------------------
 
+def connect(test, path):
+    """Return a connection to the terminal of a QEMU that listens at @path."""
+    terminal = socket.socket(socket.AF_UNIX)
+    test.closing.append(terminal)
+    rr.wait_for(lambda: os.path.exists(path), 'terminal')
+    terminal.connect(path)
+    return terminal
+
+
+def monitor_says(terminal, text):
+    """Wait until the monitor on @terminal has printed @text."""
+    terminal.settimeout(rr.STEP_CEILING)
+    said = b''
+    while text not in said:
+        got = terminal.recv(65536)
+        rr.check(got, f'the monitor does not say {text!r}, but {said!r}')
+        said += got
+
+
 @rr.scenario('typed/multiplexed/replays-identically')
-def typed(test):
+def typed_multiplexed(test):
     """The guest shares a terminal with a monitor.  The test types lines to the
-    guest, and a command to the monitor between them.
+    guest, and a command to the monitor between them.  Only the lines are
+    events.
 
     In the replay the guest reads the same lines, although the test types
-    another one, and another command to the monitor.
+    another one, and another command to the monitor, which executes it.
     """
     path = test.path('terminal')
     machine = rr.Machine(nics=(rr.Nic('e1000'),),
@@ -289,11 +309,7 @@ def typed(test):
 
     def start(mode):
         run = test.run(machine, mode, extra=options, serials=('chardev:mux',))
-        terminal = socket.socket(socket.AF_UNIX)
-        test.closing.append(terminal)
-        rr.wait_for(lambda: os.path.exists(path), 'terminal')
-        terminal.connect(path)
-        return run, terminal
+        return run, connect(test, path)
 
     run, terminal = start('record')
     run.wait_line('typed: waiting')
@@ -301,14 +317,54 @@ def typed(test):
     rr.wait_for(lambda: run.console().count(b'typed: waiting') == 2,
                 'second line')
     terminal.sendall(b'not to be\n')
+    monitor_says(terminal, b'VM status: running')
     recorded = run.finish()
     run, terminal = start('replay')
     terminal.sendall(b'\x01cinfo version\r\x01cthat is the question\n')
+    monitor_says(terminal, b'7.2.')
     replayed = run.finish()
 
     test.compare(recorded, replayed)
     for line in (b'typed: to be or', b'typed: not to be'):
         rr.check(line in replayed.console(), f'no {line!r}')
+    events = faults.Recording(recorded.recording).of('async-char-mux')
+    bytes_typed = b''.join(event.data for event in events)
+    rr.check(bytes_typed == b'to be or\nnot to be\n',
+             f'the recording has {bytes_typed!r}')
+
+
+def typed(test, device, tty):
+    """The guest reads lines from a device that has its own -chardev.
+
+    In the replay the guest reads the same lines, and none that the test types
+    then.
+    """
+    path = test.path('terminal')
+    machine = rr.Machine(nics=(rr.Nic('e1000'),),
+                         steps=(f'typed,{tty}', f'typed,{tty}'))
+    options = ('-chardev', f'socket,id=c0,path={path},server=on,wait=off',
+               '-device', f'{device},chardev=c0')
+
+    run = test.run(machine, 'record', extra=options)
+    terminal = connect(test, path)
+    for number, line in enumerate((b'to be or\n', b'not to be\n'), 1):
+        rr.wait_for(lambda n=number:
+                    run.console().count(b'typed: waiting') == n, 'prompt')
+        terminal.sendall(line)
+    recorded = run.finish()
+    run = test.run(machine, 'replay', extra=options)
+    connect(test, path).sendall(b'that is the question\n')
+    replayed = run.finish()
+
+    test.compare(recorded, replayed)
+    for line in (b'typed: to be or', b'typed: not to be'):
+        rr.check(line in replayed.console(), f'no {line!r}')
+
+
+rr.register('typed/isa-serial/replays-identically', typed, 'isa-serial',
+            'ttyS1')
+rr.register('typed/pci-serial/replays-identically', typed, 'pci-serial',
+            'ttyS4')
 
 
 # --- exit status ------------------------------------------------------------

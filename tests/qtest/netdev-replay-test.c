@@ -229,6 +229,21 @@ static void test_other_order(const void *opaque)
                    " -object filter-replay,id=f1,netdev=n0");
 }
 
+#define DEBUGCON(id, port) \
+    " -chardev null,id=" id " -device isa-debugcon,iobase=" port ",chardev=" id
+
+/* The label identifies a character device; its order does not. */
+static void test_chardevs_in_other_order(const void *opaque)
+{
+    record(2, ONE DEBUGCON("a", "0x500") DEBUGCON("b", "0x501") RECORD);
+    assert_replays(ONE DEBUGCON("b", "0x501") DEBUGCON("a", "0x500") REPLAY);
+    assert_refused(vm_start(ONE DEBUGCON("a", "0x500") REPLAY),
+                   SAYS("chardev.2: recorded as 'b', now missing"));
+    assert_refused(vm_start(ONE DEBUGCON("c", "0x502") DEBUGCON("b", "0x501")
+                            DEBUGCON("a", "0x500") REPLAY),
+                   SAYS("chardev.3: not in the recording, now 'c'"));
+}
+
 static void test_object_add(const void *opaque)
 {
     Vm *vm = vm_start(MACHINE DGRAM(0) DGRAM(1) NIC0 NIC1 RECORD " -S");
@@ -1054,7 +1069,9 @@ typedef struct Hostile {
     ReplayLogEventKind kind;
     uint64_t num[REPLAY_LOG_NUMS_MAX];
     size_t len_bytes;
-    const char *says[3];
+    const char *says[4];
+    const char *options;        /* of the machine, besides those of ONE */
+    const char *text;           /* the data; NULL: zeros */
 } Hostile;
 
 static const Hostile unknown_adapter = {
@@ -1102,6 +1119,14 @@ static const Hostile unknown_link = {
 static const Hostile long_link = {
     REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET_LINK, { 1 }, 500000,
     { "network client", "no such client", "async-net-link" },
+};
+
+#define ESCAPES             "\033]0;title\a\033[2J\r\n\302\233\377%n%s"
+
+static const Hostile escapes_for_link = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET_LINK, { 1 }, sizeof(ESCAPES) - 1,
+    { "network client '\\033]0;title", "%n%s' changes", "async-net-link" },
+    NULL, ESCAPES,
 };
 
 static const Hostile half_link = {
@@ -1169,6 +1194,32 @@ static const Hostile checkpoint_for_packet = {
     { "checkpoint-suspend-requested" },
 };
 
+/* A multiplexer's front end 0 is a monitor, which writes into a file. */
+#define MONITOR             " -serial mon:file:monitor"
+#define COMMAND             "info version\rmigrate exec:touch${IFS}commanded\r"
+#define NOT_OF_GUEST        "that is not a device of the guest"
+
+static const Hostile bytes_for_monitor = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_CHAR_MUX, { 0, 0 }, sizeof(COMMAND),
+    { "'serial0'", NOT_OF_GUEST, "async-char-mux" }, MONITOR, COMMAND,
+};
+
+static const Hostile bytes_for_focus = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_CHAR_READ, { 0 }, sizeof(COMMAND),
+    { "'serial0'", NOT_OF_GUEST, "async-char-read" }, MONITOR, COMMAND,
+};
+
+static const Hostile bytes_for_qtest = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_CHAR_READ, { 0 }, 24,
+    { "'qtest'", NOT_OF_GUEST, "async-char-read" },
+    " -qtest file:qtest -qtest-log none", "writeb 0x7c00 0xf4 # 0x\n",
+};
+
+static const Hostile bytes_for_no_front_end = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_CHAR_MUX, { 0, 3 }, 1,
+    { "'serial0'", "front end number 3", "does not exist" }, MONITOR,
+};
+
 /* Changes @ev if it is one to be changed.  Returns: whether it did so. */
 typedef bool ChangeEvent(ReplayLogEvent *ev, const void *opaque);
 
@@ -1206,24 +1257,43 @@ static bool hostile_change(ReplayLogEvent *ev, const void *opaque)
     g_assert_cmpuint(hostile->len_bytes, <=, sizeof(zeros));
     ev->kind = hostile->kind;
     memcpy(ev->num, hostile->num, sizeof(ev->num));
-    ev->data = zeros;
+    ev->data = hostile->text ? (const uint8_t *)hostile->text : zeros;
     ev->len_bytes = hostile->len_bytes;
     return true;
+}
+
+/* Nothing in @output is more than text to a terminal. */
+static void assert_text(const char *output)
+{
+    for (; *output; output++) {
+        if (!g_ascii_isprint(*output) && *output != '\n') {
+            fail("the output has the byte 0x%02x", (uint8_t)*output);
+        }
+    }
 }
 
 static void test_hostile(const void *opaque)
 {
     const Hostile *hostile = opaque;
+    const char *options = hostile->options ?: "";
+    g_autofree char *recorder = g_strconcat(ONE RECORD, options, NULL);
     g_autofree char *output = NULL;
 
-    record(3, ONE RECORD);
+    record(3, recorder);
     recording_rewrite(hostile_change, hostile);
 
-    output = vm_finish(vm_start(ONE REPLAY), EXIT_FAILURE);
+    output = vm_finish(vm_start(ONE REPLAY "%s", options), EXIT_FAILURE);
+    assert_text(output);
     assert_one_message(output);
     assert_says(output, hostile->says);
     assert_says(output, SAYS("'recording'", "event ", "offset ", "icount "));
     assert_prefix();
+    if (g_file_test("monitor", G_FILE_TEST_EXISTS)) {
+        g_autofree char *monitor = file_read("monitor", NULL);
+
+        /* Nothing was typed into it. */
+        g_assert_null(strstr(monitor, "migrate"));
+    }
 }
 
 /* A recording that was only written again replays; so rewriting is harmless. */
@@ -2122,6 +2192,7 @@ static const Test tests[] = {
     { "replay/is-muted", test_muted },
     { "replay/counts-the-same", test_counters },
     { "options-in-other-order/identical", test_other_order },
+    { "chardevs-in-other-order/identical", test_chardevs_in_other_order },
     { "object-add-before-start/identical", test_object_add },
     { "changes-while-recording/refused", test_changes },
     { "changes-after-replay/refused", test_changes_after_replay },
@@ -2203,7 +2274,13 @@ static const Test tests[] = {
     { "unknown-link/reports", test_hostile, &unknown_link },
     { "long-link-name/reports", test_hostile, &long_link },
     { "half-link/reports", test_hostile, &half_link },
+    { "escapes-for-link/reports", test_hostile, &escapes_for_link },
     { "unknown-front-end/reports", test_hostile, &unknown_mux },
+    { "bytes-for-monitor/reports", test_hostile, &bytes_for_monitor },
+    { "bytes-for-monitor-in-focus/reports", test_hostile, &bytes_for_focus },
+    { "bytes-for-qtest/reports", test_hostile, &bytes_for_qtest },
+    { "bytes-for-no-front-end/reports", test_hostile,
+      &bytes_for_no_front_end },
     { "unknown-input/reports", test_hostile, &unknown_input },
     { "unknown-bottom-half/reports", test_hostile, &unknown_bottom_half },
     { "unknown-request/reports", test_hostile, &unknown_request },
