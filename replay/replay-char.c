@@ -10,6 +10,11 @@
  * belong to the user: their input is no event, and the bytes of a recording
  * never reach them.
  *
+ * When a back end takes the bytes that the guest writes depends on the host, so
+ * the guest must not notice it: each write succeeds at once and as a whole, and
+ * bytes that the back end does not take wait here.  (A recording that was made
+ * before this was so has writes with other results, which a replay repeats.)
+ *
  * A recording identifies a device by its number.  The description of the
  * machine has the label of each number.  A recorder numbers the devices in the
  * order in which they were registered, and a replay finds them by their labels.
@@ -18,6 +23,8 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/units.h"
 #include "chardev/char.h"
 #include "chardev/char-fe.h"
 #include "sysemu/replay.h"
@@ -33,34 +40,71 @@ typedef struct ReplayCharRead {
     uint8_t data[];
 } ReplayCharRead;
 
+/* Bytes that may wait for a back end; further ones are dropped. */
+#define UNSENT_MAX_BYTES    (8 * MiB)
+
+/* A thread that waits for a back end gives up after this time of no progress. */
+#define UNSENT_WAIT_US      (30 * G_USEC_PER_SEC)
+#define UNSENT_POLL_US      1000
+
+typedef struct ReplayChar {
+    Chardev *chr;               /* borrowed */
+
+    /* BQL */
+    GByteArray *unsent;         /* the guest has written them; owned */
+    guint watch;                /* of the back end; 0 if there is none */
+    bool is_stalled;            /* a thread has waited in vain */
+    uint64_t dropped_bytes;
+} ReplayChar;
+
 /*
  * The number of a device is its index.  In a replay, an element is NULL if the
  * machine lacks a recorded device.
  *
  * Main thread, start-up; read-only after that.
  */
-static GPtrArray *devices;  /* of Chardev, borrowed; NULL if there are none */
+static GPtrArray *devices;  /* of ReplayChar; NULL if there are none */
 
-static bool replay_char_is_registered(const Chardev *chr)
+/* Returns: the number of @chr; -1 if it is not registered. */
+static int replay_char_number(const Chardev *chr)
 {
-    return devices && g_ptr_array_find(devices, chr, NULL);
+    guint i;
+
+    for (i = 0; devices && i < devices->len; i++) {
+        ReplayChar *s = g_ptr_array_index(devices, i);
+
+        if (s && s->chr == chr) {
+            return i;
+        }
+    }
+    return -1;
 }
 
 void replay_register_char_driver(Chardev *chr)
 {
-    if (replay_mode == REPLAY_MODE_NONE || replay_char_is_registered(chr)) {
+    ReplayChar *s;
+
+    if (replay_mode == REPLAY_MODE_NONE || replay_char_number(chr) >= 0) {
         return;
     }
     if (!devices) {
         devices = g_ptr_array_new();
     }
-    g_ptr_array_add(devices, chr);
+    s = g_new0(ReplayChar, 1);
+    s->chr = chr;
+    s->unsent = g_byte_array_new();
+    g_ptr_array_add(devices, s);
     qemu_chr_set_feature(chr, QEMU_CHAR_FEATURE_REPLAY);
     if (CHARDEV_GET_CLASS(chr)->chr_ioctl) {
         warn_report("character device '%s': the guest cannot use the lines of "
                     "a port of the host while it is recorded or replayed",
                     chr->label);
     }
+}
+
+static ReplayChar *replay_char_get(uint64_t id)
+{
+    return g_ptr_array_index(devices, id);
 }
 
 static char *replay_char_key(guint number)
@@ -84,10 +128,10 @@ static void replay_char_renumber(const ReplayLogDescription *recorded)
         }
         g_ptr_array_add(numbered, NULL);
         for (k = 0; k < devices->len; k++) {
-            Chardev *chr = g_ptr_array_index(devices, k);
+            ReplayChar *s = g_ptr_array_index(devices, k);
 
-            if (chr && g_str_equal(chr->label, label)) {
-                g_ptr_array_index(numbered, i) = chr;
+            if (s && g_str_equal(s->chr->label, label)) {
+                g_ptr_array_index(numbered, i) = s;
                 g_ptr_array_index(devices, k) = NULL;
                 break;
             }
@@ -112,12 +156,12 @@ void replay_char_describe(ReplayLogDescription *d)
         replay_char_renumber(replay_now.description);
     }
     for (i = 0; devices && i < devices->len; i++) {
-        Chardev *chr = g_ptr_array_index(devices, i);
+        ReplayChar *s = g_ptr_array_index(devices, i);
 
-        if (chr) {
+        if (s) {
             g_autofree char *key = replay_char_key(i);
 
-            replay_log_description_add(d, key, chr->label);
+            replay_log_description_add(d, key, s->chr->label);
         }
     }
 }
@@ -138,17 +182,13 @@ static ReplayEvent *replay_char_read_new(const ReplayEventOps *ops, uint64_t id,
     return &s->ev;
 }
 
+/* Callers check qemu_chr_fe_replay(), so @chr is registered. */
 static uint64_t replay_char_id(const Chardev *chr)
 {
-    guint i;
+    int number = replay_char_number(chr);
 
-    for (i = 0; devices && i < devices->len; i++) {
-        if (g_ptr_array_index(devices, i) == chr) {
-            return i;
-        }
-    }
-    /* Callers check qemu_chr_replay(), which only registered devices set. */
-    g_assert_not_reached();
+    g_assert(number >= 0);
+    return number;
 }
 
 void replay_chr_be_write(Chardev *s, const uint8_t *buf, int len)
@@ -184,7 +224,7 @@ static CharBackend *replay_char_front_end(const ReplayLogEvent *logged,
 {
     bool mux = logged->kind == REPLAY_EV_ASYNC_CHAR_MUX;
     uint64_t id = logged->num[0];
-    Chardev *chr;
+    ReplayChar *s;
     CharBackend *be;
 
     if (!devices || id >= devices->len) {
@@ -193,23 +233,23 @@ static CharBackend *replay_char_front_end(const ReplayLogEvent *logged,
                    devices ? devices->len : 0);
         return NULL;
     }
-    chr = g_ptr_array_index(devices, id);
-    if (!chr) {
+    s = replay_char_get(id);
+    if (!s) {
         error_setg(errp, "bytes are for character device number %" PRIu64
                    ", which the machine lacks", id);
         return NULL;
     }
-    be = mux ? qemu_chr_mux_get(chr, logged->num[1]) : chr->be;
+    be = mux ? qemu_chr_mux_get(s->chr, logged->num[1]) : s->chr->be;
     if (mux && !be) {
         error_setg(errp, "bytes are for front end number %" PRIu64 " of "
                    "character device '%s', which does not exist",
-                   logged->num[1], chr->label);
+                   logged->num[1], s->chr->label);
         return NULL;
     }
     /* Without @mux, a multiplexer would give them to the one in focus. */
-    if (!qemu_chr_fe_replay(be) || (!mux && qemu_chr_mux_get(chr, 0))) {
+    if (!qemu_chr_fe_replay(be) || (!mux && qemu_chr_mux_get(s->chr, 0))) {
         error_setg(errp, "bytes are for a front end of character device '%s' "
-                   "that is not a device of the guest", chr->label);
+                   "that is not a device of the guest", s->chr->label);
         return NULL;
     }
     return be;
@@ -233,8 +273,7 @@ static void replay_char_read_run(ReplayEvent *ev)
 {
     g_autofree ReplayCharRead *s = container_of(ev, ReplayCharRead, ev);
 
-    qemu_chr_be_write_impl(g_ptr_array_index(devices, s->id), s->data,
-                           s->len_bytes);
+    qemu_chr_be_write_impl(replay_char_get(s->id)->chr, s->data, s->len_bytes);
 }
 
 const ReplayEventOps replay_char_read_ops = {
@@ -248,8 +287,8 @@ static void replay_char_mux_run(ReplayEvent *ev)
 {
     g_autofree ReplayCharRead *s = container_of(ev, ReplayCharRead, ev);
 
-    qemu_chr_mux_be_write(g_ptr_array_index(devices, s->id), s->frontend,
-                          s->data, s->len_bytes);
+    qemu_chr_mux_be_write(replay_char_get(s->id)->chr, s->frontend, s->data,
+                          s->len_bytes);
 }
 
 const ReplayEventOps replay_char_mux_ops = {
@@ -258,6 +297,152 @@ const ReplayEventOps replay_char_mux_ops = {
     .load = replay_char_read_load,
     .run = replay_char_mux_run,
 };
+
+/* --- Bytes that wait for a back end -------------------------------------- */
+
+/*
+ * Gives @buf to the back end.  Returns: the number of bytes that need not be
+ * given again, because it has taken them or will never do so.
+ */
+static int replay_char_give(ReplayChar *s, const uint8_t *buf, int len)
+{
+    int taken = qemu_chr_write(s->chr, buf, len, false);
+
+    if (taken < 0) {
+        /* As without a recorder, bytes are lost where nobody reads any more. */
+        taken = errno == EAGAIN ? 0 : len;
+    }
+    return taken;
+}
+
+/* Returns: whether the back end has taken some of the bytes that wait. */
+static bool replay_char_retry(ReplayChar *s)
+{
+    int taken = replay_char_give(s, s->unsent->data, s->unsent->len);
+
+    if (taken) {
+        g_byte_array_remove_range(s->unsent, 0, taken);
+        s->is_stalled = false;
+    }
+    return taken;
+}
+
+static void replay_char_watch(ReplayChar *s);
+
+static gboolean replay_char_ready(void *do_not_use, GIOCondition cond,
+                                  void *opaque)
+{
+    ReplayChar *s = opaque;
+
+    s->watch = 0;
+    if (s->unsent->len) {
+        replay_char_retry(s);
+        replay_char_watch(s);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+/* Continues in the main loop, as soon as the back end takes something. */
+static void replay_char_watch(ReplayChar *s)
+{
+    ChardevClass *cc = CHARDEV_GET_CLASS(s->chr);
+    GSource *source;
+
+    if (!s->unsent->len || s->watch) {
+        return;
+    }
+    source = cc->chr_add_watch ? cc->chr_add_watch(s->chr, G_IO_OUT | G_IO_HUP)
+                               : NULL;
+    if (!source) {
+        /* The next write of the guest tries again. */
+        return;
+    }
+    g_source_set_callback(source, (GSourceFunc)replay_char_ready, s, NULL);
+    s->watch = g_source_attach(source, s->chr->gcontext);
+    g_source_unref(source);
+    qemu_notify_event();
+}
+
+/*
+ * Waits until not more than @max_bytes wait.  Gives up, and does not try again
+ * before there is progress, if the back end takes nothing for UNSENT_WAIT_US.
+ */
+static void replay_char_wait(ReplayChar *s, size_t max_bytes)
+{
+    int64_t since = g_get_monotonic_time();
+
+    while (s->unsent->len > max_bytes && !s->is_stalled) {
+        if (replay_char_retry(s)) {
+            since = g_get_monotonic_time();
+        } else if (g_get_monotonic_time() - since > UNSENT_WAIT_US) {
+            s->is_stalled = true;
+        } else {
+            g_usleep(UNSENT_POLL_US);
+        }
+    }
+}
+
+static void replay_char_drop(ReplayChar *s, size_t len_bytes)
+{
+    if (!s->dropped_bytes) {
+        warn_report("character device '%s' does not take what the guest "
+                    "writes, and its queue is full: bytes are dropped",
+                    s->chr->label);
+    }
+    s->dropped_bytes += len_bytes;
+}
+
+static void replay_char_send(ReplayChar *s, const uint8_t *buf, int len)
+{
+    if (s->unsent->len && !s->watch) {
+        replay_char_retry(s);
+    }
+    if (!s->unsent->len) {
+        int taken = replay_char_give(s, buf, len);
+
+        buf += taken;
+        len -= taken;
+    }
+    if (replay_mode == REPLAY_MODE_PLAY
+        && s->unsent->len + len > UNSENT_MAX_BYTES) {
+        /* A replay may be faster than its recorder, and has time to wait. */
+        replay_char_wait(s, UNSENT_MAX_BYTES / 2);
+    }
+    if (s->unsent->len + len > UNSENT_MAX_BYTES) {
+        replay_char_drop(s, len);
+    } else if (len) {
+        g_byte_array_append(s->unsent, buf, len);
+        replay_char_watch(s);
+    }
+}
+
+void replay_char_finish(void)
+{
+    guint i;
+
+    for (i = 0; devices && i < devices->len; i++) {
+        ReplayChar *s = g_ptr_array_index(devices, i);
+
+        if (!s) {
+            continue;
+        }
+        replay_char_wait(s, 0);
+        if (s->unsent->len) {
+            replay_char_drop(s, s->unsent->len);
+            g_byte_array_set_size(s->unsent, 0);
+        }
+        if (s->watch) {
+            g_source_remove(s->watch);
+            s->watch = 0;
+        }
+        if (s->dropped_bytes) {
+            warn_report("character device '%s': %" PRIu64 " bytes that the "
+                        "guest wrote were dropped", s->chr->label,
+                        s->dropped_bytes);
+            s->dropped_bytes = 0;
+        }
+    }
+}
 
 /* --- Results of writes and reads --------------------------------------- */
 
@@ -285,19 +470,18 @@ static int replay_char_write_load(int len, int *res)
     return written;
 }
 
-int replay_chr_write(Chardev *s, const uint8_t *buf, int len, bool write_all)
+int replay_chr_write(Chardev *chr, const uint8_t *buf, int len)
 {
-    int res;
+    int res = len;
+    int written = len;
 
     if (replay_mode == REPLAY_MODE_PLAY) {
-        qemu_chr_write(s, buf, replay_char_write_load(len, &res), true);
-        return res;
-    }
-    res = qemu_chr_write(s, buf, len, write_all);
-    if (replay_mode == REPLAY_MODE_RECORD) {
+        written = replay_char_write_load(len, &res);
+    } else if (replay_mode == REPLAY_MODE_RECORD) {
         replay_catch_up();
-        replay_put2(REPLAY_EV_CHAR_WRITE, (int64_t)res, (int64_t)MAX(res, 0));
+        replay_put2(REPLAY_EV_CHAR_WRITE, len, len);
     }
+    replay_char_send(replay_char_get(replay_char_id(chr)), buf, written);
     return res;
 }
 

@@ -72,6 +72,12 @@ void replay_skip_clocks(void);
 /* Add the recorded character devices to @d. */
 void replay_char_describe(ReplayLogDescription *d);
 
+/*
+ * QEMU exits: wait until the back ends have taken what the guest has written,
+ * but not for one that takes nothing.  With the BQL.
+ */
+void replay_char_finish(void);
+
 /* --- Adapters and packets ------------------------------------------------ */
 
 /* Add the adapters to @d, in the order of their numbers in the recording. */

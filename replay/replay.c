@@ -136,6 +136,7 @@ static void replay_close(void)
         error_report_err(err);
         life.incomplete = true;
     }
+    replay_char_finish();
 }
 
 /*

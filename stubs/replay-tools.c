@@ -90,8 +90,7 @@ void replay_chr_mux_be_write(struct Chardev *s, int frontend,
     abort();
 }
 
-int replay_chr_write(struct Chardev *s, const uint8_t *buf, int len,
-                     bool write_all)
+int replay_chr_write(struct Chardev *chr, const uint8_t *buf, int len)
 {
     abort();
 }

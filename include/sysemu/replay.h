@@ -572,20 +572,22 @@ void replay_chr_mux_be_write(struct Chardev *s, int frontend,
 
 /**
  * replay_chr_write: a device of the guest writes to a character device
- * @s: a registered device, borrowed
- * @buf: the bytes, borrowed
+ * @chr: a registered device, borrowed
+ * @buf: the bytes, borrowed; copied
  * @len: number of bytes
- * @write_all: whether to wait until the device has taken all bytes
  *
- * The result of the write is recorded.  A replay returns the recorded result.
+ * The write succeeds at once.  Bytes that the back end does not take yet wait
+ * in a queue of 8 MiB; further ones are dropped with a warning.  A replay waits
+ * for room in the queue, unless the back end takes nothing for 30 s.
+ *
  * If the recording has no write here, or one of more bytes, the replay ends
  * with a report, and the write appears to have succeeded as a whole.
  *
  * Context: locked, with the BQL.
- * Returns: the number of bytes that were taken, or -1.
+ * Returns: @len; for a write that a recording has with another result, this
+ * result: the number of bytes that were taken, or -1.
  */
-int replay_chr_write(struct Chardev *s, const uint8_t *buf, int len,
-                     bool write_all);
+int replay_chr_write(struct Chardev *chr, const uint8_t *buf, int len);
 
 /**
  * replay_char_read_all_load: take the result of a synchronous read from the

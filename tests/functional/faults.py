@@ -304,6 +304,26 @@ TALKS_ON = assembled('''
         ee              ; out dx, al
         ebfd            ; jmp to out dx, al
     ''')
+# It writes MANY_BYTES bytes to the second serial port before its line.
+MANY_BYTES = 20000
+WRITES_MUCH = assembled('''
+        31c0            ; xor ax, ax
+        8ed8            ; mov ds, ax
+        b9204e          ; mov cx, 20000
+        bafd02          ; mov dx, 0x2fd
+        ec              ; in al, dx
+        a820            ; test al, 0x20
+        74fb            ; jz to in al, dx
+        baf802          ; mov dx, 0x2f8
+        b078            ; mov al, 'x'
+        ee              ; out dx, al
+        e2f0            ; loop to mov dx, 0x2fd
+    ''' + prints(0x7c2d) + '''
+        ba0406          ; mov dx, 0x604
+        b80020          ; mov ax, 0x2000
+        ef              ; out dx, ax    power off
+        f4              ; hlt
+    ''')
 FROM_DISK_TEXT = b'guest: from disk\r\n\0'
 FROM_NETWORK_TEXT = b'guest: done\r\n\0'
 SECTOR_BYTES = 512

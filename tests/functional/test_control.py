@@ -13,11 +13,13 @@ The replayed guest must notice what the recorded guest has noticed, at the same
 instruction, and nothing else.
 """
 
+import fcntl
 import os
 import re
 import socket
 import struct
 import threading
+import time
 
 import rr
 import faults
@@ -364,7 +366,53 @@ def typed(test, device, tty):
 rr.register('typed/isa-serial/replays-identically', typed, 'isa-serial',
             'ttyS1')
 rr.register('typed/pci-serial/replays-identically', typed, 'pci-serial',
-            'ttyS4')
+            'ttyS1')
+
+
+PIPE_BYTES = 4096
+
+
+@rr.scenario('slow-console/pipe/replays-identically')
+def slow_console(test):
+    """The guest writes to a pipe that is smaller than its text, and nobody
+    reads the pipe before the guest has printed another line.
+
+    The guest does not wait for the pipe.  The replay is identical, with a
+    reader that is as late and with one that reads at once.  The reader gets
+    all that the guest has written.
+    """
+    machine = faults.Firmware(test.place, program=faults.WRITES_MUCH)
+    path = test.path('pipe')
+    for end in '.in', '.out':
+        os.mkfifo(path + end)
+    reader = os.open(path + '.out', os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    def start(mode, name, late):
+        run = test.run(machine, mode, name=name, serials=('pipe:' + path,))
+        got = b''
+        if late:
+            run.wait_line('guest: done')
+        while True:
+            ended = run.ended()
+            try:
+                piece = os.read(reader, 65536)
+            except BlockingIOError:
+                piece = b''
+            got += piece
+            if ended and not piece:
+                break
+            if not piece:
+                time.sleep(rr.POLL)
+        rr.check(got == b'x' * faults.MANY_BYTES,
+                 f'the pipe had {len(got)} bytes')
+        return run.finish()
+
+    recorded = start('record', 'record', True)
+    for late in False, True:
+        replayed = start('replay', f'replay-late-{late}', late)
+        rr.check_identical(recorded, replayed)
+    os.close(reader)
 
 
 # --- exit status ------------------------------------------------------------
