@@ -43,7 +43,7 @@ typedef struct ReplayCharRead {
 /* Bytes that may wait for a back end; further ones are dropped. */
 #define UNSENT_MAX_BYTES    (8 * MiB)
 
-/* A thread that waits for a back end gives up after this time of no progress. */
+/* A wait for a back end that takes nothing ends after this time. */
 #define UNSENT_WAIT_US      (30 * G_USEC_PER_SEC)
 #define UNSENT_POLL_US      1000
 
@@ -306,8 +306,10 @@ const ReplayEventOps replay_char_mux_ops = {
  */
 static int replay_char_give(ReplayChar *s, const uint8_t *buf, int len)
 {
-    int taken = qemu_chr_write(s->chr, buf, len, false);
+    int taken;
 
+    errno = 0;
+    taken = qemu_chr_write(s->chr, buf, len, false);
     if (taken < 0) {
         /* As without a recorder, bytes are lost where nobody reads any more. */
         taken = errno == EAGAIN ? 0 : len;

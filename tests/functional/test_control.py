@@ -378,8 +378,8 @@ def slow_console(test):
     reads the pipe before the guest has printed another line.
 
     The guest does not wait for the pipe.  The replay is identical, with a
-    reader that is as late and with one that reads at once.  The reader gets
-    all that the guest has written.
+    reader that is as late and with one that reads at once.  The reader and the
+    log of the character device get all that the guest has written, once.
     """
     machine = faults.Firmware(test.place, program=faults.WRITES_MUCH)
     path = test.path('pipe')
@@ -389,7 +389,10 @@ def slow_console(test):
     fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     def start(mode, name, late):
-        run = test.run(machine, mode, name=name, serials=('pipe:' + path,))
+        log = test.path(name + '.log')
+        run = test.run(machine, mode, name=name, serials=('chardev:slow',),
+                       extra=('-chardev', f'pipe,id=slow,path={path},'
+                              f'logfile={log}'))
         got = b''
         if late:
             run.wait_line('guest: done')
@@ -404,8 +407,9 @@ def slow_console(test):
                 break
             if not piece:
                 time.sleep(rr.POLL)
-        rr.check(got == b'x' * faults.MANY_BYTES,
-                 f'the pipe had {len(got)} bytes')
+        logged = rr.read(log)
+        rr.check(got == logged == b'x' * faults.MANY_BYTES,
+                 f'the pipe had {len(got)} bytes, the log {len(logged)}')
         return run.finish()
 
     recorded = start('record', 'record', True)
