@@ -10,6 +10,9 @@
  * belong to the user: their input is no event, and the bytes of a recording
  * never reach them.
  *
+ * A break is an event as well.  Whether the back end is open (a client is
+ * connected) depends on the host: the guest always sees it open.
+ *
  * When a back end takes the bytes that the guest writes depends on the host, so
  * the guest must not notice it: each write succeeds at once and as a whole, and
  * bytes that the back end does not take wait here.  (A recording that was made
@@ -222,34 +225,47 @@ static void replay_char_read_save(const ReplayEvent *ev)
 static CharBackend *replay_char_front_end(const ReplayLogEvent *logged,
                                           Error **errp)
 {
-    bool mux = logged->kind == REPLAY_EV_ASYNC_CHAR_MUX;
+    bool is_read = logged->kind == REPLAY_EV_ASYNC_CHAR_READ;
+    const char *what = logged->kind == REPLAY_EV_ASYNC_CHAR_BREAK
+                       ? "a break is" : "bytes are";
     uint64_t id = logged->num[0];
+    uint64_t frontend = is_read ? 0 : logged->num[1];
+    bool is_mux;
     ReplayChar *s;
     CharBackend *be;
 
     if (!devices || id >= devices->len) {
-        error_setg(errp, "bytes are for character device number %" PRIu64
-                   ", but only %u devices are recorded", id,
+        error_setg(errp, "%s for character device number %" PRIu64
+                   ", but only %u devices are recorded", what, id,
                    devices ? devices->len : 0);
         return NULL;
     }
     s = replay_char_get(id);
     if (!s) {
-        error_setg(errp, "bytes are for character device number %" PRIu64
-                   ", which the machine lacks", id);
+        error_setg(errp, "%s for character device number %" PRIu64
+                   ", which the machine lacks", what, id);
         return NULL;
     }
-    be = mux ? qemu_chr_mux_get(s->chr, logged->num[1]) : s->chr->be;
-    if (mux && !be) {
-        error_setg(errp, "bytes are for front end number %" PRIu64 " of "
-                   "character device '%s', which does not exist",
-                   logged->num[1], s->chr->label);
+    is_mux = object_dynamic_cast(OBJECT(s->chr), TYPE_CHARDEV_MUX);
+    if (is_mux) {
+        be = qemu_chr_mux_get(s->chr, frontend);
+    } else {
+        be = frontend ? NULL : s->chr->be;
+    }
+    if (!be) {
+        error_setg(errp, "%s for front end number %" PRIu64 " of "
+                   "character device '%s', which does not exist", what,
+                   frontend, s->chr->label);
         return NULL;
     }
-    /* Without @mux, a multiplexer would give them to the one in focus. */
-    if (!qemu_chr_fe_replay(be) || (!mux && qemu_chr_mux_get(s->chr, 0))) {
-        error_setg(errp, "bytes are for a front end of character device '%s' "
-                   "that is not a device of the guest", s->chr->label);
+    if (!qemu_chr_fe_replay(be)) {
+        error_setg(errp, "%s for a front end of character device '%s' "
+                   "that is not a device of the guest", what, s->chr->label);
+        return NULL;
+    }
+    if (is_mux ? is_read : logged->kind == REPLAY_EV_ASYNC_CHAR_MUX) {
+        error_setg(errp, "bytes are for character device '%s', which is %s",
+                   s->chr->label, is_mux ? "multiplexed" : "not multiplexed");
         return NULL;
     }
     return be;
@@ -296,6 +312,65 @@ const ReplayEventOps replay_char_mux_ops = {
     .save = replay_char_read_save,
     .load = replay_char_read_load,
     .run = replay_char_mux_run,
+};
+
+/* --- Breaks -------------------------------------------------------------- */
+
+typedef struct ReplayCharBreak {
+    ReplayEvent ev;
+    uint64_t id;            /* index in @devices */
+    uint64_t frontend;      /* CHAR_MUX: number of the front end; else 0 */
+    CharBackend *be;        /* borrowed */
+} ReplayCharBreak;
+
+static ReplayEvent *replay_char_break_new(uint64_t id, CharBackend *be)
+{
+    ReplayCharBreak *s = g_new(ReplayCharBreak, 1);
+
+    s->ev.ops = &replay_char_break_ops;
+    s->id = id;
+    s->frontend = be->tag;
+    s->be = be;
+    return &s->ev;
+}
+
+void replay_chr_break(CharBackend *be)
+{
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        replay_events_queue(replay_char_break_new(replay_char_id(be->chr),
+                                                  be));
+    }
+}
+
+static void replay_char_break_save(const ReplayEvent *ev)
+{
+    const ReplayCharBreak *s = container_of(ev, ReplayCharBreak, ev);
+
+    replay_put2(ev->ops->kind, s->id, s->frontend);
+}
+
+static ReplayEvent *replay_char_break_load(const ReplayLogEvent *logged,
+                                           Error **errp)
+{
+    CharBackend *be = replay_char_front_end(logged, errp);
+
+    return be ? replay_char_break_new(logged->num[0], be) : NULL;
+}
+
+static void replay_char_break_run(ReplayEvent *ev)
+{
+    g_autofree ReplayCharBreak *s = container_of(ev, ReplayCharBreak, ev);
+
+    if (s->be->chr_event) {
+        s->be->chr_event(s->be->opaque, CHR_EVENT_BREAK);
+    }
+}
+
+const ReplayEventOps replay_char_break_ops = {
+    .kind = REPLAY_EV_ASYNC_CHAR_BREAK,
+    .save = replay_char_break_save,
+    .load = replay_char_break_load,
+    .run = replay_char_break_run,
 };
 
 /* --- Bytes that wait for a back end -------------------------------------- */

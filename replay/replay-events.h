@@ -47,7 +47,7 @@ struct ReplayEventOps {
 /* Returns: whether @kind is an asynchronous event. */
 static inline bool replay_is_async(uint8_t kind)
 {
-    return kind >= REPLAY_EV_ASYNC_BH && kind <= REPLAY_EV_ASYNC_CHAR_MUX;
+    return kind >= REPLAY_EV_ASYNC_BH && kind < REPLAY_EV_SHUTDOWN;
 }
 
 /**

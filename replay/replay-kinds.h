@@ -22,6 +22,7 @@ extern const ReplayEventOps replay_input_ops;
 extern const ReplayEventOps replay_input_sync_ops;
 extern const ReplayEventOps replay_char_read_ops;
 extern const ReplayEventOps replay_char_mux_ops;
+extern const ReplayEventOps replay_char_break_ops;
 extern const ReplayEventOps replay_net_ops;
 extern const ReplayEventOps replay_link_ops;
 

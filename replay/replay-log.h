@@ -81,6 +81,8 @@
     E(0x17, ASYNC_NET_LINK, "async-net-link", "ub") \
     /* character device, front end, bytes */ \
     E(0x18, ASYNC_CHAR_MUX, "async-char-mux", "uub") \
+    /* character device, front end or 0 */ \
+    E(0x19, ASYNC_CHAR_BREAK, "async-char-break", "uu") \
     /* ShutdownCause */ \
     E(0x20, SHUTDOWN, "shutdown", "u") \
     /* result, offset */ \

@@ -48,6 +48,7 @@ static const ReplayEventOps *const kinds[] = {
     &replay_input_sync_ops,
     &replay_char_read_ops,
     &replay_char_mux_ops,
+    &replay_char_break_ops,
     &replay_net_ops,
     &replay_link_ops,
     NULL,

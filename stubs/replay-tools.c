@@ -90,6 +90,11 @@ void replay_chr_mux_be_write(struct Chardev *s, int frontend,
     abort();
 }
 
+void replay_chr_break(struct CharBackend *be)
+{
+    abort();
+}
+
 int replay_chr_write(struct Chardev *chr, const uint8_t *buf, int len)
 {
     abort();

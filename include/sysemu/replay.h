@@ -534,6 +534,8 @@ void replay_input_sync_event(void);
 
 /* --- Character devices ------------------------------------------------- */
 
+struct CharBackend;
+
 /**
  * replay_register_char_driver: record what a character device does with the
  * guest
@@ -569,6 +571,16 @@ void replay_chr_be_write(struct Chardev *s, const uint8_t *buf, int len);
  */
 void replay_chr_mux_be_write(struct Chardev *s, int frontend,
                              const uint8_t *buf, int len);
+
+/**
+ * replay_chr_break: queue a break that a character device has received
+ * @be: the front end, borrowed, a device of the guest
+ *
+ * A replay ignores it: the recording has its own breaks.
+ *
+ * Context: locked, with the BQL.
+ */
+void replay_chr_break(struct CharBackend *be);
 
 /**
  * replay_chr_write: a device of the guest writes to a character device

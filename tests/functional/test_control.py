@@ -336,10 +336,11 @@ def typed_multiplexed(test):
 
 
 def typed(test, device, tty):
-    """The guest reads lines from a device that has its own -chardev.
+    """The guest reads lines from a device that has its own -chardev.  Before
+    the second line the client sends a break, goes away and connects again.
 
-    In the replay the guest reads the same lines, and none that the test types
-    then.
+    In the replay the guest reads the same lines and has the same break, and
+    none that the test sends then.
     """
     path = test.path('terminal')
     machine = rr.Machine(nics=(rr.Nic('e1000'),),
@@ -352,15 +353,22 @@ def typed(test, device, tty):
     for number, line in enumerate((b'to be or\n', b'not to be\n'), 1):
         rr.wait_for(lambda n=number:
                     run.console().count(b'typed: waiting') == n, 'prompt')
+        if number == 2:
+            run.qmp.command('chardev-send-break', id='c0')
+            terminal.close()
+            terminal = connect(test, path)
         terminal.sendall(line)
     recorded = run.finish()
     run = test.run(machine, 'replay', extra=options)
     connect(test, path).sendall(b'that is the question\n')
+    run.qmp.command('chardev-send-break', id='c0')
     replayed = run.finish()
 
     test.compare(recorded, replayed)
     for line in (b'typed: to be or', b'typed: not to be'):
         rr.check(line in replayed.console(), f'no {line!r}')
+    breaks = faults.Recording(recorded.recording).of('async-char-break')
+    rr.check(len(breaks) == 1, f'the recording has the breaks {breaks}')
 
 
 rr.register('typed/isa-serial/replays-identically', typed, 'isa-serial',

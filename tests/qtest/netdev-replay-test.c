@@ -1069,7 +1069,7 @@ typedef struct Hostile {
     ReplayLogEventKind kind;
     uint64_t num[REPLAY_LOG_NUMS_MAX];
     size_t len_bytes;
-    const char *says[4];
+    const char *says[5];
     const char *options;        /* of the machine, besides those of ONE */
     const char *text;           /* the data; NULL: zeros */
 } Hostile;
@@ -1213,6 +1213,26 @@ static const Hostile bytes_for_qtest = {
     REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_CHAR_READ, { 0 }, 24,
     { "'qtest'", NOT_OF_GUEST, "async-char-read" },
     " -qtest file:qtest -qtest-log none", "writeb 0x7c00 0xf4 # 0x\n",
+};
+
+static const Hostile bytes_for_no_mux = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_CHAR_MUX, { 0, 0 }, 1,
+    { "'debugcon'", "not multiplexed", "async-char-mux" },
+};
+
+static const Hostile break_for_monitor = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_CHAR_BREAK, { 0, 0 }, 0,
+    { "a break", "'serial0'", NOT_OF_GUEST, "async-char-break" }, MONITOR,
+};
+
+static const Hostile break_for_no_front_end = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_CHAR_BREAK, { 0, 1ULL << 32 }, 0,
+    { "a break", "'debugcon'", "front end number 4294967296", "does not" },
+};
+
+static const Hostile break_for_unknown = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_CHAR_BREAK, { UINT64_MAX, 0 }, 0,
+    { "a break", "character device number 18446744073709551615" },
 };
 
 static const Hostile bytes_for_no_front_end = {
@@ -2281,6 +2301,11 @@ static const Test tests[] = {
     { "bytes-for-qtest/reports", test_hostile, &bytes_for_qtest },
     { "bytes-for-no-front-end/reports", test_hostile,
       &bytes_for_no_front_end },
+    { "bytes-for-no-mux/reports", test_hostile, &bytes_for_no_mux },
+    { "break-for-monitor/reports", test_hostile, &break_for_monitor },
+    { "break-for-no-front-end/reports", test_hostile,
+      &break_for_no_front_end },
+    { "break-for-unknown-chardev/reports", test_hostile, &break_for_unknown },
     { "unknown-input/reports", test_hostile, &unknown_input },
     { "unknown-bottom-half/reports", test_hostile, &unknown_bottom_half },
     { "unknown-request/reports", test_hostile, &unknown_request },
