@@ -12,8 +12,10 @@
 #include "block/block_int-common.h"
 #include "block/block-global-state.h"
 #include "qemu/coroutine-tls.h"
+#include "sysemu/cpus.h"
 #include "sysemu/replay.h"
 #include "replay-kinds.h"
+#include "replay-report.h"
 #include "replay-stream.h"
 
 /*
@@ -219,4 +221,73 @@ bool replay_block_is_busy(void)
         }
     }
     return false;
+}
+
+/* --- Waiting for requests ---------------------------------------------- */
+
+static const ReplayEventOps *replay_bh_ops_of(uint8_t kind)
+{
+    switch (kind) {
+    case REPLAY_EV_ASYNC_BH:
+        return &replay_bh_ops;
+    case REPLAY_EV_ASYNC_BH_ONESHOT:
+        return &replay_bh_oneshot_ops;
+    case REPLAY_EV_ASYNC_BLOCK:
+        return &replay_block_ops;
+    default:
+        return NULL;
+    }
+}
+
+static bool replay_bh_is_ours(const ReplayEvent *ev, const void *unused)
+{
+    return replay_bh_ops_of(ev->ops->kind);
+}
+
+/* Returns: the next event, owned, if it can run now; or NULL. */
+static ReplayEvent *replay_bh_take(void)
+{
+    const ReplayEventOps *ops = replay_bh_ops_of(replay_now.next.kind);
+    ReplayEvent *ev;
+
+    if (!ops) {
+        if (qemu_in_vcpu_thread() && !replay_block_is_busy()) {
+            replay_diverge("the guest waits for its disks, but the next "
+                           "recorded event is '%s'",
+                           replay_log_event_name(replay_now.next.kind)
+                           ?: "none");
+        }
+        return NULL;
+    }
+    ev = ops->load(&replay_now.next, NULL);
+    if (ev) {
+        replay_take_next();
+    }
+    return ev;
+}
+
+bool replay_block_complete_one(void)
+{
+    ReplayEvent *ev;
+
+    if (!replay_events_enabled() || !replay_mutex_locked()) {
+        return false;
+    }
+    replay_catch_up();
+    if (replay_mode == REPLAY_MODE_PLAY && !replay_has_failed()) {
+        ev = replay_bh_take();
+    } else {
+        ev = replay_events_find(replay_bh_is_ours, NULL);
+        if (ev) {
+            replay_events_remove(ev);
+        }
+        if (ev && replay_mode == REPLAY_MODE_RECORD) {
+            ev->ops->save(ev);
+        }
+    }
+    if (!ev) {
+        return false;
+    }
+    ev->ops->run(ev);
+    return true;
 }

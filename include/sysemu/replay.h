@@ -495,6 +495,20 @@ void replay_block_wait_begin(void);
  */
 void replay_block_wait_end(void);
 
+/**
+ * replay_block_complete_one: this thread waits until block requests of the
+ * guest have completed: run one event that this may depend on
+ *
+ * A device that is reset waits for its requests, mostly in the vCPU thread.
+ * Their completions are events, which nothing else runs meanwhile.  A thread
+ * that waits calls this function before it polls, and again after each true.
+ * So the events run in the same place in record and replay.
+ *
+ * Context: any thread; nothing happens without the replay mutex.
+ * Returns: whether an event was run.
+ */
+bool replay_block_complete_one(void);
+
 /* --- Disks ------------------------------------------------------------- */
 
 /**
