@@ -285,6 +285,22 @@ bool replay_disk_attach(BlockBackend *blk, Error **errp)
     return false;
 }
 
+/* --- Errors of the host -------------------------------------------------- */
+
+void replay_disk_failed(BlockBackend *blk, bool is_read, int error)
+{
+    g_autofree char *name = NULL;
+
+    if (replay_mode == REPLAY_MODE_NONE) {
+        return;
+    }
+    name = replay_disk_name(blk);
+    warn_report_once("disk '%s': the host cannot %s: %s; this error is not "
+                     "part of a recording, and a replay may end here", name,
+                     is_read ? "read from it" : "write to it",
+                     strerror(error));
+}
+
 /* --- When the machine first runs ----------------------------------------- */
 
 bool replay_disk_begin(Error **errp)

@@ -78,6 +78,10 @@ bool replay_block_complete_one(void)
     return false;
 }
 
+void replay_disk_failed(BlockBackend *blk, bool is_read, int error)
+{
+}
+
 /* --- Character devices ------------------------------------------------- */
 
 void replay_register_char_driver(struct Chardev *chr)

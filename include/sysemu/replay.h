@@ -526,6 +526,17 @@ bool replay_block_complete_one(void);
  */
 bool replay_disk_attach(BlockBackend *blk, Error **errp);
 
+/**
+ * replay_disk_failed: the host has failed a request of the guest to a disk
+ * @blk: the block back end of the device, borrowed
+ * @is_read: whether the request was to read
+ * @error: errno value, positive
+ *
+ * Such an error is not recorded, so the user is warned once, with the name of
+ * the disk.
+ */
+void replay_disk_failed(BlockBackend *blk, bool is_read, int error);
+
 /* --- Input ------------------------------------------------------------- */
 
 /**
