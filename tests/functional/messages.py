@@ -50,6 +50,9 @@ REPORT_THROUGH = ', packet {packet} through adapter {adapter}'
 # --- disks -------------------------------------------------------------------
 
 DISK_IS_TEMPORARY = 'goes to temporary files, and is lost when QEMU exits'
+DISK_READ_FAILS = "disk '{disk}': the host cannot read from it: Input/output error"
+DISK_SNAPSHOT = "disk '{disk}' cannot be recorded: the snapshot 'start' (rrsnapshot=) would be lost with its temporary overlay"
+DISK_PASSTHROUGH = "disk '{disk}' cannot be recorded: scsi-block passes the guest's commands to a device of the host"
 
 # --- other messages ---------------------------------------------------------
 

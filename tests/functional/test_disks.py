@@ -4,8 +4,8 @@
     guest - controller - blkreplay - temporary overlay - image
                          `--------- QEMU's work ------'
 
-The guest reads the whole disk, writes to it, and reads it again.  A replay must
-see the same, at the same instructions, and the image must stay as it was.
+The guest reads the whole disk, writes to it, and reads it again.  A replay
+must see the same, at the same instructions, and the image must stay as it was.
 """
 
 import hashlib
@@ -102,3 +102,160 @@ def replays_identically(test, kind):
 
 
 rr.scenarios('disk/{}/replays-identically', replays_identically, *DISKS)
+
+
+# --- A guest that is only a boot sector -------------------------------------
+
+# Set %si to the base port of the PIIX3's IDE bus master, and describe a buffer
+# of 4 KiB at 0x8000.
+PREPARE_DMA = '''
+    mov $0x80000904, %eax; mov $0xcf8, %dx; out %eax, %dx
+    mov $0xcfc, %dx; in %dx, %eax; or $5, %eax; out %eax, %dx
+    mov $0x80000920, %eax; mov $0xcf8, %dx; out %eax, %dx
+    mov $0xcfc, %dx; in %dx, %eax; and $0xfff0, %eax; mov %ax, %si
+    movl $0x8000, 0x500; movl $0x80001000, 0x504
+    mov %si, %dx; add $4, %dx; mov $0x500, %eax; out %eax, %dx
+'''
+START_DMA = 'mov %si, %dx; mov $9, %al; out %al, %dx\n'
+STOP_DMA = 'mov %si, %dx; mov $0, %al; out %al, %dx\n'
+RESET_BUS = '''
+    mov $0x3f6, %dx; mov $4, %al; out %al, %dx; mov $0, %al; out %al, %dx
+'''
+READ_DMA, READ = 0xc8, 0x20
+
+
+def command(number, sector=1, sectors=8):
+    """Code that gives the first IDE disk a command."""
+    ports = {6: 0xe0, 2: sectors, 3: sector, 4: 0, 5: 0, 7: number}
+    return ''.join(f'mov $0x1f{port}, %dx; mov ${value}, %al; out %al, %dx\n'
+                   for port, value in ports.items())
+
+
+class BootSector:
+    """A machine whose guest is a boot sector: it runs the code, prints the
+    state of the disk and the time stamp counter, and powers off.
+    """
+    shift = 'auto'
+
+    def __init__(self, test, code):
+        source, linked = test.path('boot.s'), test.path('boot.o')
+        self.image = test.path('boot.image')
+        with open(source, 'w', encoding='utf-8') as f:
+            f.write(f'''
+    .code16
+    .globl _start
+_start:
+    cli; xor %ax, %ax; mov %ax, %ds; mov %ax, %ss; mov $0x7000, %sp; sti
+    {code}
+    mov $0x1f7, %dx; in %dx, %al; and $0x51, %al; movzbl %al, %eax; call print
+    rdtsc; call print
+    mov $'\\n', %al; mov $0x3f8, %dx; out %al, %dx
+    mov $0x604, %dx; mov $0x2000, %ax; out %ax, %dx
+1:  hlt; jmp 1b
+print:
+    mov $0x3f8, %dx; mov $8, %cx
+1:  rol $4, %eax; push %ax; and $15, %al; add $'A', %al; out %al, %dx
+    pop %ax; loop 1b; ret
+    .org 510
+    .word 0xaa55
+''')
+        subprocess.run(['as', '--32', '-o', linked, source], check=True)
+        subprocess.run(['ld', '-m', 'elf_i386', '-Ttext=0x7c00', '--oformat',
+                        'binary', '-o', self.image, linked], check=True)
+        os.truncate(self.image, SIZE)
+
+    def arguments(self):
+        return ['-M', 'pc', '-m', '64', '-nodefaults', '-no-user-config',
+                '-display', 'none']
+
+
+def check_equal(recorded, replayed):
+    rr.check(recorded.console().endswith(b'\n'),
+             f'{recorded}: the guest has not ended')
+    rr.check(recorded.console() == replayed.console(),
+             f'{recorded} and {replayed} differ')
+
+
+def stops(test, code):
+    """The guest starts a transfer, and at once stops it or resets the bus.
+    The controller then waits for the disk.  QEMU neither hangs nor differs.
+    """
+    machine = BootSector(test, code)
+    extra = ['-drive', f'file={machine.image},format=raw,if=ide']
+    recorded = test.record(machine, extra=extra)
+    replayed = test.replay(machine, extra=extra)
+    check_equal(recorded, replayed)
+
+
+rr.register('disk/transfer-stopped/replays-identically', stops,
+            PREPARE_DMA + command(READ_DMA) + START_DMA + STOP_DMA)
+rr.register('disk/bus-reset-while-dma/replays-identically', stops,
+            PREPARE_DMA + command(READ_DMA) + START_DMA + RESET_BUS)
+rr.register('disk/bus-reset-while-pio/replays-identically', stops,
+            command(READ) + RESET_BUS)
+
+
+@rr.scenario('disk/host-fails/names-the-disk')
+def host_fails(test):
+    """The host cannot read a sector.  QEMU names the disk."""
+    machine = BootSector(test, command(READ, sector=10, sectors=1) + '''
+    mov $0x1f7, %dx
+1:  in %dx, %al; test $0x80, %al; jnz 1b
+''')
+    extra = ['-blockdev', f'driver=file,node-name=f0,filename={machine.image}',
+             '-blockdev', 'driver=blkdebug,node-name=bad,image=f0,'
+             'inject-error.0.event=none,inject-error.0.sector=10',
+             '-device', 'ide-hd,drive=bad,bus=ide.0']
+    recorded = test.record(machine, extra=extra)
+    replayed = test.replay(machine, extra=extra)
+    check_equal(recorded, replayed)
+    for run in recorded, replayed:
+        rr.check(messages.DISK_READ_FAILS.format(disk='bad') in run.stderr(),
+                 f'{run} says {run.stderr()!r}')
+
+
+@rr.scenario('disk/blkreplay-by-user/left-alone')
+def by_user(test):
+    """The user has put blkreplay above the image.  QEMU adds nothing."""
+    machine = BootSector(test, '')
+    run = test.run(machine, 'record', extra=[
+        '-drive', f'file={machine.image},format=raw,if=none,id=d0',
+        '-drive', 'driver=blkreplay,if=none,image=d0,id=d0-rr',
+        '-device', 'ide-hd,drive=d0-rr', '-S'])
+    nodes = run.qmp.command('query-named-block-nodes')
+    rr.check(sorted(node['drv'] for node in nodes) == [
+        'blkreplay', 'file', 'raw'], f'{run}: the nodes are {nodes}')
+    run.qmp.command('cont')
+    run.finish()
+    rr.check(not run.stderr(), f'{run} says {run.stderr()!r}')
+
+
+@rr.scenario('disk/query-block/shows-nodes')
+def shows_nodes(test):
+    """query-block shows that QEMU has put blkreplay above the disk."""
+    machine = BootSector(test, '')
+    run = test.run(machine, 'record', extra=[
+        '-drive', f'file={machine.image},format=raw,if=ide', '-S'])
+    disks = run.qmp.command('query-block')
+    rr.check([disk['inserted']['drv'] for disk in disks] == ['blkreplay'],
+             f'{run}: the disks are {disks}')
+    run.qmp.command('cont')
+    run.finish()
+
+
+def refused(test, text, arguments, icount):
+    """QEMU refuses to record before the guest runs, and names the disk."""
+    machine = BootSector(test, '')
+    run = test.run(machine, 'record', icount=icount, extra=[
+        '-drive', f'file={machine.image},format=raw,if=none,id=d0',
+        *arguments]).finish(status=1)
+    rr.check(text.format(disk='d0') in run.stderr(),
+             f'{run} says {run.stderr()!r}')
+    rr.check(not run.console(), f'{run}: the guest has run')
+
+
+rr.register('disk/recorder-snapshot/refused', refused, messages.DISK_SNAPSHOT,
+            ['-device', 'ide-hd,drive=d0'], 'rrsnapshot=start')
+rr.register('disk/scsi-block/refused', refused, messages.DISK_PASSTHROUGH,
+            ['-device', 'virtio-scsi-pci', '-device', 'scsi-block,drive=d0'],
+            '')
