@@ -84,9 +84,7 @@ differ only in rr=, and neither writes to disk.img.
     for mode in ('record', 'replay'):
         say(f'''  {qemu} \\
     -nographic -m 1G -icount shift=auto,rr={mode},rrfile=guest.rr \\
-    -drive file=disk.img,if=none,snapshot=on,id=disk \\
-    -drive driver=blkreplay,if=none,image=disk,id=disk-rr \\
-    -device ide-hd,drive=disk-rr \\
+    -drive file=disk.img,if=virtio \\
     -netdev user,id=n0 -device {nic},netdev=n0 \\
     -object filter-replay,id=f0,netdev=n0
 ''')
