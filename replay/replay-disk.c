@@ -21,6 +21,8 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/crc32c.h"
+#include "qemu/units.h"
 #include "block/block.h"
 #include "block/block_int.h"
 #include "qapi/error.h"
@@ -34,8 +36,22 @@
 #include "replay-machine.h"
 #include "replay-now.h"
 
+/*
+ * What is compared of the content of a disk: its beginning, and small pieces
+ * at equal distances.  To read all of a large disk would take minutes, and a
+ * host or guest that mounts a file system writes near its beginning.
+ */
+#define SAMPLE_HEAD_BYTES       (2 * MiB)
+#define SAMPLE_PIECES           64
+#define SAMPLE_PIECE_BYTES      (4 * KiB)
+
+#define KEY_CONTENT             REPLAY_LOG_KEY_INFO "content."
+
 /* The disks that have got an overlay here; main thread, start-up.  Or NULL. */
 static GString *overlaid;
+
+/* A disk and a checksum of its content, each an owned string; or NULL. */
+static GPtrArray *contents;
 
 /* --- What a disk consists of --------------------------------------------- */
 
@@ -301,15 +317,104 @@ void replay_disk_failed(BlockBackend *blk, bool is_read, int error)
                      strerror(error));
 }
 
+/* --- Content ------------------------------------------------------------- */
+
+static bool replay_disk_sum_range(BlockBackend *blk, int64_t offset,
+                                  int64_t length_bytes, uint32_t *sum)
+{
+    g_autofree uint8_t *buf = g_malloc(length_bytes);
+
+    if (blk_pread(blk, offset, length_bytes, buf, 0) < 0) {
+        return false;
+    }
+    *sum = crc32c(*sum, buf, length_bytes);
+    return true;
+}
+
+/* Returns: whether samples of @bs were read; their checksum is in *@sum. */
+static bool replay_disk_sum(BlockDriverState *bs, uint32_t *sum)
+{
+    BlockBackend *blk = blk_new(qemu_get_aio_context(),
+                                BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL);
+    int64_t length_bytes = bdrv_getlength(bs);
+    bool done = false;
+    int i;
+
+    *sum = 0;
+    if (length_bytes > 0 && blk_insert_bs(blk, bs, NULL) >= 0) {
+        done = replay_disk_sum_range(blk, 0,
+                                     MIN(length_bytes, SAMPLE_HEAD_BYTES), sum);
+        for (i = 0; done && length_bytes > SAMPLE_HEAD_BYTES
+                    && i < SAMPLE_PIECES; i++) {
+            int64_t offset = (length_bytes - SAMPLE_PIECE_BYTES)
+                             / SAMPLE_PIECES * i;
+
+            done = replay_disk_sum_range(blk, offset, SAMPLE_PIECE_BYTES, sum);
+        }
+    }
+    blk_unref(blk);
+    return done;
+}
+
+/* Notes the content that the disk of @blk has before the guest runs. */
+static void replay_disk_note_content(BlockBackend *blk)
+{
+    g_autofree char *name = replay_disk_name(blk);
+    uint32_t sum;
+
+    if (replay_disk_sum(blk_bs(blk), &sum)) {
+        g_ptr_array_add(contents, g_strdup_printf("0x%08x of disk '%s'", sum,
+                                                  name));
+    }
+}
+
+void replay_disk_describe(ReplayLogDescription *d)
+{
+    unsigned i;
+
+    for (i = 0; contents && i < contents->len; i++) {
+        g_autofree char *key = g_strdup_printf(KEY_CONTENT "%u", i);
+
+        replay_log_description_add(d, key, g_ptr_array_index(contents, i));
+    }
+}
+
+void replay_disk_compare(const ReplayLogDescription *recorded,
+                         const ReplayLogDescription *now, GString *differences)
+{
+    size_t i;
+
+    for (i = 0; i < replay_log_description_count(now); i++) {
+        const char *value;
+        const char *key = replay_log_description_nth(now, i, &value);
+        const char *then = replay_log_description_get(recorded, key);
+
+        if (g_str_has_prefix(key, KEY_CONTENT) && then
+            && !g_str_equal(value, then)) {
+            g_string_append_printf(differences, "  content of a disk: recorded "
+                                   "as %s, now %s\n", then, value);
+        }
+    }
+}
+
 /* --- When the machine first runs ----------------------------------------- */
 
 bool replay_disk_begin(Error **errp)
 {
     BlockBackend *blk;
 
+    contents = g_ptr_array_new_with_free_func(g_free);
     for (blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
-        if (blk_get_attached_dev(blk) && !replay_disk_attach(blk, errp)) {
+        if (!blk_get_attached_dev(blk)) {
+            continue;
+        }
+        if (!replay_disk_attach(blk, errp)) {
             return false;
+        }
+        /* A snapshot may be of a later moment than the recording's begin. */
+        if (blk_bs(blk)
+            && (replay_mode == REPLAY_MODE_RECORD || !replay_snapshot)) {
+            replay_disk_note_content(blk);
         }
     }
     if (overlaid) {

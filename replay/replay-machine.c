@@ -88,6 +88,7 @@ ReplayLogDescription *replay_machine_describe(void)
     replay_net_describe(d);
     replay_machine_describe_block(d);
     replay_char_describe(d);
+    replay_disk_describe(d);
     return d;
 }
 
@@ -136,6 +137,7 @@ bool replay_machine_check(const ReplayLogDescription *now, Error **errp)
 
     replay_machine_compare(recorded, now, true, differences);
     replay_machine_compare(now, recorded, false, differences);
+    replay_disk_compare(recorded, now, differences);
     if (!differences->len) {
         return true;
     }

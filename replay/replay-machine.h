@@ -43,6 +43,13 @@ void replay_machine_explain(void);
  */
 bool replay_disk_begin(Error **errp);
 
+/* Add the content that the disks had in replay_disk_begin() to @d. */
+void replay_disk_describe(ReplayLogDescription *d);
+
+/* Append a line to @differences for each disk that has other content now. */
+void replay_disk_compare(const ReplayLogDescription *recorded,
+                         const ReplayLogDescription *now, GString *differences);
+
 /* --- replay-info.c ------------------------------------------------------- */
 
 /*

@@ -11,6 +11,7 @@ must see the same, at the same instructions, and the image must stay as it was.
 import hashlib
 import os
 import random
+import re
 import subprocess
 
 import messages
@@ -259,3 +260,21 @@ rr.register('disk/recorder-snapshot/refused', refused, messages.DISK_SNAPSHOT,
 rr.register('disk/scsi-block/refused', refused, messages.DISK_PASSTHROUGH,
             ['-device', 'virtio-scsi-pci', '-device', 'scsi-block,drive=d0'],
             '')
+
+
+@rr.scenario('disk/content-changed/refused')
+def content_changed(test):
+    """The image has changed since the recording.  QEMU refuses to replay, and
+    names the disk.
+    """
+    machine = BootSector(test, '')
+    extra = ['-drive', f'file={machine.image},format=raw,if=ide']
+    test.record(machine, extra=extra)
+    with open(machine.image, 'r+b') as f:
+        f.seek(SIZE - 512)
+        f.write(b'x')
+    replayed = test.run(machine, 'replay', extra=extra).finish(status=1)
+    rr.check(re.search(messages.DISK_CONTENT.format(disk='ide0-hd0'),
+                       replayed.stderr()),
+             f'{replayed} says {replayed.stderr()!r}')
+    rr.check(not replayed.console(), f'{replayed}: the guest has run')
