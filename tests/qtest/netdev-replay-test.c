@@ -72,6 +72,21 @@ static void test_round_trip(const void *opaque)
     assert_replays(play);
 }
 
+/* Options in a file have the same effect. */
+static void test_readconfig(const void *opaque)
+{
+    static const char recorder[] = "[icount]\n  shift = \"3\"\n"
+        "  rr = \"record\"\n  rrfile = \"recording\"\n";
+    static const char replay[] = "[icount]\n  shift = \"3\"\n"
+        "  rr = \"replay\"\n";
+
+    file_write("record.cfg", recorder, strlen(recorder));
+    file_write("replay.cfg", replay, strlen(replay));
+    record(5, ONE " -readconfig record.cfg");
+    /* The options of the file and of the command line complete each other. */
+    assert_replays(ONE " -readconfig replay.cfg -icount rrfile=recording");
+}
+
 /* An event must reach an idle guest that has no timer to wake it. */
 static void test_idle(const void *opaque)
 {
@@ -2204,6 +2219,7 @@ static const Test tests[] = {
     { "packets-uncompressed/identical", test_round_trip, &uncompressed },
     { "packets-with-shift-auto/identical", test_round_trip, &shift_auto },
     { "packets-with-sleep-off/identical", test_round_trip, &sleep_off },
+    { "icount-in-config-file/identical", test_readconfig },
     { "packets-for-idle-guest/identical", test_idle },
     { "guest-resets/identical", test_reset },
     { "recorder-quits/identical", test_quit },
