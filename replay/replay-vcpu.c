@@ -20,6 +20,9 @@
 /* Largest budget of the vCPU in a replay; then the main loop gets the mutex. */
 #define BUDGET_MAX_INSNS          (1 << 20)
 
+/* The main loop is about to reset or suspend the machine.  BQL. */
+static bool held;
+
 /* --- Instructions ------------------------------------------------------ */
 
 int replay_get_instructions(void)
@@ -152,6 +155,30 @@ static bool replay_vcpu_checkpoint_waits(ReplayCheckpoint checkpoint)
            && replay_is_stopped();
 }
 
+/*
+ * After these checkpoints the main loop stops the vCPU, and then resets or
+ * suspends the machine.  While the main loop waits for the vCPU to stop, the
+ * vCPU thread must not run events: no recording could say whether they precede
+ * the reset.
+ */
+static void replay_vcpu_hold(ReplayCheckpoint checkpoint)
+{
+    if (checkpoint == CHECKPOINT_RESET_REQUESTED
+        || checkpoint == CHECKPOINT_SUSPEND_REQUESTED) {
+        held = true;
+    }
+}
+
+bool replay_vcpu_is_held(void)
+{
+    return held;
+}
+
+void replay_vcpu_release(void)
+{
+    held = false;
+}
+
 bool replay_checkpoint(ReplayCheckpoint checkpoint)
 {
     ReplayLogEventKind kind;
@@ -168,6 +195,7 @@ bool replay_checkpoint(ReplayCheckpoint checkpoint)
     if (replay_mode == REPLAY_MODE_RECORD) {
         replay_catch_up();
         replay_put0(kind);
+        replay_vcpu_hold(checkpoint);
         return true;
     }
     /*
@@ -179,6 +207,7 @@ bool replay_checkpoint(ReplayCheckpoint checkpoint)
         return false;
     }
     replay_take_next();
+    replay_vcpu_hold(checkpoint);
     return true;
 }
 

@@ -52,6 +52,15 @@ bool replay_shutdown_waits(ShutdownCause cause)
 
 /* --- Asynchronous events and input ------------------------------------- */
 
+bool replay_vcpu_is_held(void)
+{
+    return false;
+}
+
+void replay_vcpu_release(void)
+{
+}
+
 void replay_flush_events(void)
 {
 }

@@ -391,6 +391,22 @@ int replay_read_random(void *buf, size_t len);
 bool replay_checkpoint(ReplayCheckpoint checkpoint);
 
 /**
+ * replay_vcpu_is_held: is the main loop about to reset or suspend the machine?
+ *
+ * Context: vCPU thread, BQL.
+ * Returns: true from the checkpoint of the request until replay_vcpu_release();
+ * then the vCPU thread must not run events.
+ */
+bool replay_vcpu_is_held(void);
+
+/**
+ * replay_vcpu_release: the machine was reset, or has woken up
+ *
+ * Context: main loop, BQL.
+ */
+void replay_vcpu_release(void);
+
+/**
  * replay_has_event: is a checkpoint or an asynchronous event the next event of
  * the recording?
  *
