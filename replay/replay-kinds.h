@@ -25,6 +25,7 @@ extern const ReplayEventOps replay_char_mux_ops;
 extern const ReplayEventOps replay_char_break_ops;
 extern const ReplayEventOps replay_net_ops;
 extern const ReplayEventOps replay_link_ops;
+extern const ReplayEventOps replay_request_ops;
 
 /* --- Bottom halves and block requests ------------------------------------ */
 

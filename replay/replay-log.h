@@ -83,6 +83,8 @@
     E(0x18, ASYNC_CHAR_MUX, "async-char-mux", "uub") \
     /* character device, front end or 0 */ \
     E(0x19, ASYNC_CHAR_BREAK, "async-char-break", "uu") \
+    /* ReplayRequest */ \
+    E(0x1a, ASYNC_REQUEST, "async-request", "u") \
     /* ShutdownCause */ \
     E(0x20, SHUTDOWN, "shutdown", "u") \
     /* result, offset */ \

@@ -191,6 +191,10 @@ bool replay_checkpoint(ReplayCheckpoint checkpoint)
     if (replay_vcpu_checkpoint_waits(checkpoint)) {
         return false;
     }
+    if (checkpoint == CHECKPOINT_RESET_REQUESTED && !replay_has_begun()) {
+        /* The user resets a machine that has not run: nothing changes. */
+        return true;
+    }
     kind = replay_vcpu_checkpoint_kind(checkpoint);
     if (replay_mode == REPLAY_MODE_RECORD) {
         replay_catch_up();

@@ -51,6 +51,7 @@ static const ReplayEventOps *const kinds[] = {
     &replay_char_break_ops,
     &replay_net_ops,
     &replay_link_ops,
+    &replay_request_ops,
     NULL,
 };
 

@@ -116,6 +116,15 @@ bool replay_link_set(const char *name, bool up, Error **errp)
     return false;
 }
 
+bool replay_request(ReplayRequest request)
+{
+    return false;
+}
+
+void replay_requests_of_suspended(void)
+{
+}
+
 /* --- Audio ------------------------------------------------------------- */
 
 void replay_audio_out(size_t *played)

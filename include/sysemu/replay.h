@@ -76,6 +76,23 @@ typedef enum ReplayCheckpoint {
     CHECKPOINT_COUNT
 } ReplayCheckpoint;
 
+/**
+ * enum ReplayRequest - what the user may ask of the machine; the values are
+ * those in a recording
+ * @REPLAY_REQUEST_RESET: reset the machine
+ * @REPLAY_REQUEST_POWERDOWN: press the power button
+ * @REPLAY_REQUEST_WAKEUP: end the suspension
+ * @REPLAY_REQUEST_NMI: send a non-maskable interrupt
+ * @REPLAY_REQUEST_COUNT: number of requests
+ */
+typedef enum ReplayRequest {
+    REPLAY_REQUEST_RESET,
+    REPLAY_REQUEST_POWERDOWN,
+    REPLAY_REQUEST_WAKEUP,
+    REPLAY_REQUEST_NMI,
+    REPLAY_REQUEST_COUNT
+} ReplayRequest;
+
 /*
  * The mode.  replay_configure() sets it once, before any other thread starts.
  * replay_finish() sets it back to REPLAY_MODE_NONE; if QEMU exits without
@@ -774,6 +791,33 @@ bool replay_hides_vm_change(void);
  * Returns: true; false with @errp set.
  */
 bool replay_allows_change(const char *what, bool before_start, Error **errp);
+
+/**
+ * replay_request: the user, or a device of the guest, asks something of the
+ * machine
+ * @request: the request
+ *
+ * While recording, a request of the user becomes an asynchronous event.  A
+ * replay ignores it, because the recording has its own.  A device makes its
+ * request in the vCPU thread, and again in a replay; it is carried out at once.
+ *
+ * Context: main loop or vCPU thread; locked, with the BQL.
+ * Returns: true if one of these has been done; false if the caller has to carry
+ * out the request itself: without record and replay, or if it is a reset before
+ * the machine first runs.
+ */
+bool replay_request(ReplayRequest request);
+
+/**
+ * replay_requests_of_suspended: carry out requests to a suspended machine
+ *
+ * Context: main loop, at the beginning of each round; with the BQL, and locked
+ * if the round is not one that replay_net_only_moves_packets() has allowed.
+ *
+ * The vCPU thread runs all other asynchronous events, but none while the guest
+ * has suspended the machine.
+ */
+void replay_requests_of_suspended(void);
 
 /* --- Audio ------------------------------------------------------------- */
 

@@ -40,6 +40,7 @@
 #include "qemu/crc32c.h"
 #include "qemu/units.h"
 #include "replay/replay-log.h"
+#include "sysemu/replay.h"
 #include "sysemu/replay-net.h"
 
 /* --- Good recordings --------------------------------------------------- */
@@ -427,6 +428,163 @@ static void test_hub(const void *opaque)
     exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
     recorder_finish(vm, EXIT_STATUS);
     assert_replays(HUB REPLAY);
+}
+
+/* --- Requests to the machine --------------------------------------------- */
+
+/* -no-reboot is in MACHINE; this option makes it invalid. */
+#define REBOOTS             " -action reboot=reset"
+
+static void assert_has_requests(ReplayRequest request, unsigned count)
+{
+    ReplayLogReader *reader = replay_log_reader_open("recording", &error_abort);
+    ReplayLogEvent ev;
+    unsigned found = 0;
+
+    while (replay_log_read_event(reader, &ev, NULL) == REPLAY_LOG_OK) {
+        found += ev.kind == REPLAY_EV_ASYNC_REQUEST && ev.num[0] == request;
+    }
+    replay_log_reader_close(reader);
+    g_assert_cmpuint(found, ==, count);
+}
+
+static void test_user_resets(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE REBOOTS RECORD);
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        exchange_many(0, 3);
+        vm_command(vm, "{ 'execute': 'system_reset' }");
+        qobject_unref(vm_wait_event(vm, "RESET"));
+        guest_await(1);
+    }
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_has_requests(REPLAY_REQUEST_RESET, 3);
+    assert_replays(ONE REBOOTS REPLAY);
+}
+
+/* With -no-reboot a reset ends QEMU. */
+static void test_user_resets_to_end(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD);
+
+    exchange_many(0, 5);
+    vm_command(vm, "{ 'execute': 'system_reset' }");
+    recorder_finish(vm, EXIT_SUCCESS);
+
+    replay_finish_identical(vm_start(ONE REPLAY), EXIT_SUCCESS);
+}
+
+static void test_nmi(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD);
+    int i;
+
+    for (i = 0; i < 5; i++) {
+        exchange_many(0, 3);
+        vm_command(vm, "{ 'execute': 'inject-nmi' }");
+        /* The guest is halted, and has no timer to wake it. */
+        exchange(0, FRAME_MIN_BYTES, COMMAND_NO_TIMER);
+        g_free(vm_human(vm, "nmi"));
+    }
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_has_requests(REPLAY_REQUEST_NMI, 10);
+    assert_replays(ONE REPLAY);
+}
+
+/* The power button is an interrupt, too. */
+static void test_power_button(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD);
+    int i;
+
+    for (i = 0; i < 5; i++) {
+        exchange_many(0, 3);
+        vm_command(vm, "{ 'execute': 'system_powerdown' }");
+        qobject_unref(vm_wait_event(vm, "POWERDOWN"));
+        exchange(0, FRAME_MIN_BYTES, COMMAND_NO_TIMER);
+        g_free(vm_human(vm, "system_powerdown"));
+    }
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_has_requests(REPLAY_REQUEST_POWERDOWN, 10);
+    assert_replays(ONE REPLAY);
+}
+
+/* A request to a machine that is stopped is carried out when it continues. */
+static void test_request_while_stopped(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE REBOOTS RECORD);
+
+    exchange_many(0, 3);
+    vm_command(vm, "{ 'execute': 'stop' }");
+    vm_command(vm, "{ 'execute': 'inject-nmi' }");
+    vm_command(vm, "{ 'execute': 'system_powerdown' }");
+    vm_command(vm, "{ 'execute': 'system_reset' }");
+    vm_command(vm, "{ 'execute': 'cont' }");
+    qobject_unref(vm_wait_event(vm, "RESET"));
+    guest_await(1);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_replays(ONE REBOOTS REPLAY);
+}
+
+/*
+ * A machine that wakes begins at its reset vector.  It is suspended while the
+ * main loop runs its requests.
+ */
+static void test_wakeup(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD);
+    int i;
+
+    vm_refuses(vm, "not in suspended state",
+               "{ 'execute': 'system_wakeup' }");
+    for (i = 0; i < 3; i++) {
+        exchange_many(0, 3);
+        exchange(0, FRAME_MIN_BYTES, COMMAND_SUSPEND);
+        qobject_unref(vm_wait_event(vm, "SUSPEND"));
+        vm_command(vm, "{ 'execute': 'system_powerdown' }");
+        vm_command(vm, "{ 'execute': 'system_wakeup' }");
+        qobject_unref(vm_wait_event(vm, "WAKEUP"));
+        guest_await(1);
+    }
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_has_requests(REPLAY_REQUEST_WAKEUP, 3);
+    assert_has_requests(REPLAY_REQUEST_POWERDOWN, 3);
+    assert_replays(ONE REPLAY);
+}
+
+/*
+ * Before the machine runs, a reset changes nothing.  The power button takes
+ * effect when the machine runs.
+ */
+static void test_requests_before_start(const void *opaque)
+{
+    Vm *vm = vm_start(ONE RECORD REBOOTS " -S");
+
+    peer_open(0);
+    vm_command(vm, "{ 'execute': 'system_reset' }");
+    qobject_unref(vm_wait_event(vm, "RESET"));
+    vm_command(vm, "{ 'execute': 'system_powerdown' }");
+    vm_command(vm, "{ 'execute': 'cont' }");
+    qobject_unref(vm_wait_event(vm, "POWERDOWN"));
+    guest_await(1);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_has_requests(REPLAY_REQUEST_RESET, 0);
+    assert_has_requests(REPLAY_REQUEST_POWERDOWN, 1);
+    assert_replays(ONE REPLAY REBOOTS);
 }
 
 /* --- Changes to the machine -------------------------------------------- */
@@ -1147,6 +1305,22 @@ static const Hostile escapes_for_link = {
 static const Hostile half_link = {
     REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET_LINK, { 2 }, 2,
     { "invalid link state 2", "async-net-link" },
+};
+
+static const Hostile unknown_machine_request = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_REQUEST, { REPLAY_REQUEST_COUNT }, 0,
+    { "unknown request 4 to the machine", "async-request" },
+};
+
+static const Hostile huge_machine_request = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_REQUEST, { UINT64_MAX }, 0,
+    { "unknown request 18446744073709551615", "async-request" },
+};
+
+/* The machine is not suspended, so nothing happens, and a packet is missing. */
+static const Hostile wakeup_for_packet = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_REQUEST, { REPLAY_REQUEST_WAKEUP }, 0,
+    { "recorded" },
 };
 
 static const Hostile unknown_mux = {
@@ -2237,6 +2411,13 @@ static const Test tests[] = {
     { "nic-option/gets-filter", test_old_options, NIC_OPTION },
     { "net-options/get-filter", test_old_options, LEGACY },
     { "hub-with-filter/identical", test_hub },
+    { "user-resets/identical", test_user_resets },
+    { "user-resets-to-end/identical", test_user_resets_to_end },
+    { "user-sends-nmi/identical", test_nmi },
+    { "power-button/identical", test_power_button },
+    { "requests-while-stopped/identical", test_request_while_stopped },
+    { "user-wakes/identical", test_wakeup },
+    { "requests-before-start/identical", test_requests_before_start },
     { "link-changes/identical", test_link },
     { "link-of-replay/refused", test_link_of_replay },
     { "link-down-before-start/compared", test_link_before_start },
@@ -2311,6 +2492,10 @@ static const Test tests[] = {
     { "long-link-name/reports", test_hostile, &long_link },
     { "half-link/reports", test_hostile, &half_link },
     { "escapes-for-link/reports", test_hostile, &escapes_for_link },
+    { "unknown-machine-request/reports", test_hostile,
+      &unknown_machine_request },
+    { "huge-machine-request/reports", test_hostile, &huge_machine_request },
+    { "wakeup-for-packet/reports", test_hostile, &wakeup_for_packet },
     { "unknown-front-end/reports", test_hostile, &unknown_mux },
     { "bytes-for-monitor/reports", test_hostile, &bytes_for_monitor },
     { "bytes-for-monitor-in-focus/reports", test_hostile, &bytes_for_focus },

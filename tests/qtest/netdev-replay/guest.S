@@ -22,12 +22,13 @@
 
 # Constants that the test needs, too.
         .globl  COMMAND_OFFSET, COMMAND_NONE, COMMAND_NO_TIMER
-        .globl  COMMAND_RESET, COMMAND_EXIT
+        .globl  COMMAND_RESET, COMMAND_EXIT, COMMAND_SUSPEND
         .globl  EXIT_ARGUMENT, FRAME_MIN_BYTES
         .globl  NIC0_PORT, NIC1_PORT, SENT_BYTES_OFFSET
 
         .set    COMMAND_OFFSET, 14      # of the command in a frame
         .set    COMMAND_NONE, 0x00
+        .set    COMMAND_SUSPEND, 0xfc   # suspend the machine (S3)
         .set    COMMAND_NO_TIMER, 0xfd  # stop the timer
         .set    COMMAND_RESET, 0xfe     # reset the machine
         .set    COMMAND_EXIT, 0xff      # exit; the next byte is the argument
@@ -46,6 +47,19 @@
         .set    KEYBOARD_PORT, 0x64     # COMMAND_RESET resets here
         .set    CONSOLE_PORT, 0xe9
         .set    EXIT_PORT, 0xf4         # isa-debug-exit
+        .set    PCI_ADDRESS_PORT, 0xcf8
+        .set    PCI_DATA_PORT, 0xcfc
+        .set    PM_PORT, 0xb000         # power management, where we put it
+
+# Power management of the PIIX4: PCI registers, ports from PM_PORT on, and bits.
+        .set    PM_BASE_REGISTER, 0x80000b40
+        .set    PM_MISC_REGISTER, 0x80000b80
+        .set    PM_STATUS, 0x00         # events
+        .set    PM_ENABLE, 0x02         # their interrupts
+        .set    PM_CONTROL, 0x04
+        .set    PM_POWER_BUTTON, 0x100  # in PM_STATUS and PM_ENABLE
+        .set    PM_SCI, 0x0001          # the others in PM_CONTROL
+        .set    PM_SUSPEND, 0x2400
 
 # Registers of an NE2000, from its base port.  The command register selects
 # which of several pages the ports 1 to 15 show.
@@ -81,6 +95,7 @@
 # RAM, in segment 0.  The byte at the address NIC0_PORT or NIC1_PORT is the page of
 # the ring where the next frame of this adapter begins, or 0 if there is no
 # such adapter.
+        .set    NMI_VECTOR, 0x02 * 4
         .set    VECTORS, 0x20 * 4       # interrupt vectors 0x20 to 0x2f
         .set    HEADER, 0x600           # of the frame, as the adapter made it
         .set    HEADER_NEXT_PAGE, HEADER + 1
@@ -109,6 +124,24 @@ vector:
         mov     %cs, %ax
         stosw
         loop    vector
+        mov     $FRAME, %di
+        mov     $(FRAME_MIN_BYTES / 2), %cx
+        xor     %ax, %ax
+        rep     stosw
+        movw    $(nmi - echo_guest), %es:NMI_VECTOR
+        mov     %cs, %es:NMI_VECTOR + 2
+        mov     $PM_BASE_REGISTER, %eax
+        mov     $(PM_PORT | 1), %ecx
+        call    pci_write
+        mov     $PM_MISC_REGISTER, %eax
+        mov     $1, %ecx
+        call    pci_write
+        mov     $(PM_PORT + PM_ENABLE), %dx
+        mov     $PM_POWER_BUTTON, %ax
+        out     %ax, %dx
+        mov     $(PM_PORT + PM_CONTROL), %dx
+        mov     $PM_SCI, %ax
+        out     %ax, %dx
         xor     %bp, %bp
         mov     $(pic_table - echo_guest), %si
         mov     $((pic_table_end - pic_table) / 2), %cx
@@ -220,6 +253,8 @@ sum:
         je      exit
         cmp     $COMMAND_RESET, %al
         je      reset
+        cmp     $COMMAND_SUSPEND, %al
+        je      suspend
         cmp     $COMMAND_NO_TIMER, %al
         jne     service
         push    %bp
@@ -235,6 +270,11 @@ exit:
         out     %al, $EXIT_PORT
 reset:
         out     %al, $KEYBOARD_PORT
+        jmp     halt
+suspend:
+        mov     $(PM_PORT + PM_CONTROL), %dx
+        mov     $(PM_SUSPEND | PM_SCI), %ax
+        out     %ax, %dx
 halt:
         hlt
         jmp     halt
@@ -304,9 +344,28 @@ digit:
         out     %al, $CONSOLE_PORT
         ret
 
+# Write ECX to the PCI register EAX.
+pci_write:
+        mov     $PCI_ADDRESS_PORT, %dx
+        out     %eax, %dx
+        mov     $PCI_DATA_PORT, %dx
+        mov     %ecx, %eax
+        out     %eax, %dx
+        ret
+
+nmi:
+        incw    %ss:INTERRUPTS
+        iret
+
 irq:
         incw    %ss:INTERRUPTS
         push    %ax
+        push    %dx
+        # IRQ 9 is also that of the power button.
+        mov     $(PM_PORT + PM_STATUS), %dx
+        mov     $PM_POWER_BUTTON, %ax
+        out     %ax, %dx
+        pop     %dx
         mov     $0x20, %al              # end of interrupt
         out     %al, $PIC2_PORT
         out     %al, $PIC1_PORT
