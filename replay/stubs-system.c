@@ -125,6 +125,12 @@ void replay_requests_of_suspended(void)
 {
 }
 
+bool replay_allows_hmp(const char *name, bool is_info, const QDict *args,
+                       Error **errp)
+{
+    return true;
+}
+
 /* --- Audio ------------------------------------------------------------- */
 
 void replay_audio_out(size_t *played)

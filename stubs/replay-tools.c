@@ -123,3 +123,10 @@ void replay_char_read_all_save_buf(uint8_t *buf, int offset)
 {
     abort();
 }
+
+/* --- Commands ---------------------------------------------------------- */
+
+bool replay_allows_qmp(const char *name, const QDict *args, Error **errp)
+{
+    return true;
+}

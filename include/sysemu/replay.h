@@ -819,6 +819,30 @@ bool replay_request(ReplayRequest request);
  */
 void replay_requests_of_suspended(void);
 
+/**
+ * replay_allows_qmp: may a QMP command be carried out?
+ * @name: the command, borrowed
+ * @args: its arguments, borrowed; NULL without any
+ * @errp: set if it may not, because the machine is recorded or replayed
+ *
+ * Context: any thread.
+ * Returns: true; false with @errp set.
+ */
+bool replay_allows_qmp(const char *name, const QDict *args, Error **errp);
+
+/**
+ * replay_allows_hmp: may a command of the human monitor be carried out?
+ * @name: the command with its abbreviations, as in hmp-commands.hx; borrowed
+ * @is_info: @name is a subcommand of "info"
+ * @args: its arguments, borrowed
+ * @errp: set if it may not, because the machine is recorded or replayed
+ *
+ * Context: main loop, BQL.
+ * Returns: true; false with @errp set.
+ */
+bool replay_allows_hmp(const char *name, bool is_info, const QDict *args,
+                       Error **errp);
+
 /* --- Audio ------------------------------------------------------------- */
 
 /**

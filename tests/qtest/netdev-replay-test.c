@@ -36,6 +36,7 @@
 #include "netdev-replay/vm.h"
 #include "qapi/error.h"
 #include "qapi/qmp/qdict.h"
+#include "qapi/qmp/qlist.h"
 #include "qemu/bswap.h"
 #include "qemu/crc32c.h"
 #include "qemu/units.h"
@@ -551,6 +552,7 @@ static void test_wakeup(const void *opaque)
         exchange_many(0, 3);
         exchange(0, FRAME_MIN_BYTES, COMMAND_SUSPEND);
         qobject_unref(vm_wait_event(vm, "SUSPEND"));
+        vm_refuses(vm, "suspended", "{ 'execute': 'system_reset' }");
         vm_command(vm, "{ 'execute': 'system_powerdown' }");
         vm_command(vm, "{ 'execute': 'system_wakeup' }");
         qobject_unref(vm_wait_event(vm, "WAKEUP"));
@@ -585,6 +587,229 @@ static void test_requests_before_start(const void *opaque)
     assert_has_requests(REPLAY_REQUEST_RESET, 0);
     assert_has_requests(REPLAY_REQUEST_POWERDOWN, 1);
     assert_replays(ONE REPLAY REBOOTS);
+}
+
+/* --- Commands ------------------------------------------------------------ */
+
+static const char *const marked_qmp[] = {
+#define QMP(mark, name) name, /* a list item; no parentheses */
+#define HMP(mark, name)
+#include "replay/replay-commands.h.inc"
+#undef QMP
+#undef HMP
+    NULL,
+};
+
+static const char *const marked_hmp[] = {
+#define QMP(mark, name)
+#define HMP(mark, name) name, /* a list item; no parentheses */
+#include "replay/replay-commands.h.inc"
+#undef QMP
+#undef HMP
+    NULL,
+};
+
+static void assert_qmp_is_marked(Vm *vm)
+{
+    QDict *reply = vm_query(vm, "{ 'execute': 'query-qmp-schema' }");
+    const QListEntry *entry;
+    unsigned commands = 0;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(reply, "return"), entry) {
+        QDict *info = qobject_to(QDict, qlist_entry_obj(entry));
+        const char *name = qdict_get_str(info, "name");
+
+        if (!g_str_equal(qdict_get_str(info, "meta-type"), "command")) {
+            continue;
+        }
+        commands++;
+        if (!g_strv_contains(marked_qmp, name)) {
+            fail("the QMP command '%s' has no mark in replay-commands.h.inc",
+                 name);
+        }
+    }
+    g_assert_cmpuint(commands, >, 100);
+    qobject_unref(reply);
+}
+
+/* A line of "help" is: PREFIX NAME PARAMETERS -- TEXT. */
+static void assert_hmp_is_marked(Vm *vm, const char *help, const char *prefix)
+{
+    g_autofree char *text = vm_human(vm, help);
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    unsigned commands = 0;
+    size_t i;
+
+    for (i = 0; lines[i]; i++) {
+        g_autofree char *name = NULL;
+        size_t len_bytes = strlen(prefix);
+
+        if (!g_str_has_prefix(lines[i], prefix) || !g_ascii_isalpha(lines[i][0])
+            || !strstr(lines[i], " -- ")) {
+            continue;
+        }
+        len_bytes += strcspn(lines[i] + len_bytes, " ");
+        name = g_strndup(lines[i], len_bytes);
+        commands++;
+        if (!g_strv_contains(marked_hmp, name)) {
+            fail("the monitor command '%s' has no mark in "
+                 "replay-commands.h.inc", name);
+        }
+    }
+    g_assert_cmpuint(commands, >, 30);
+}
+
+static void test_commands_marked(const void *opaque)
+{
+    Vm *vm = vm_start(ONE " -S");
+
+    assert_qmp_is_marked(vm);
+    assert_hmp_is_marked(vm, "help", "");
+    assert_hmp_is_marked(vm, "help info", "info ");
+    vm_command(vm, "{ 'execute': 'quit' }");
+    g_free(vm_finish(vm, EXIT_SUCCESS));
+}
+
+static void human_refuses(Vm *vm, const char *why, const char *line)
+{
+    g_autofree char *text = vm_human(vm, line);
+
+    if (!strstr(text, why)) {
+        fail("the monitor does not refuse '%s' with '%s': %s", line, why, text);
+    }
+}
+
+/* Commands whose effect no recording could repeat. */
+static void refuse_commands(Vm *vm, const char *why)
+{
+    static const char *const human[] = {
+        "balloon 1", "boot_set c", "change d0 other",
+        "drive_del d0", "eject d0", "i /b 0x61", "mce 0 0 0 0 0 0",
+        "migrate exec:true", "mouse_set 0", "nbd_server_start -a localhost",
+        "o /b 0x80 1", "qemu-io d0 help", "qom-set /machine/unattached x y",
+        "block_resize d0 1", "snapshot_blkdev d0 file", "watchdog_action none",
+        NULL
+    };
+    size_t i;
+
+    vm_refuses(vm, why, "{ 'execute': 'balloon', 'arguments': "
+               "{ 'value': 1 } }");
+    vm_refuses(vm, why, "{ 'execute': 'migrate', 'arguments': "
+               "{ 'uri': 'exec:true' } }");
+    vm_refuses(vm, why, "{ 'execute': 'transaction', 'arguments': "
+               "{ 'actions': [] } }");
+    vm_refuses(vm, why, "{ 'execute': 'calc-dirty-rate', 'arguments': "
+               "{ 'calc-time': 1, 'mode': 'dirty-bitmap' } }");
+    vm_refuses(vm, why, "{ 'execute': 'eject', 'arguments': "
+               "{ 'device': 'd0' } }");
+    vm_refuses(vm, why, "{ 'execute': 'block_resize', 'arguments': "
+               "{ 'device': 'd0', 'size': 1 } }");
+    vm_refuses(vm, why, "{ 'execute': 'blockdev-snapshot-sync', 'arguments': "
+               "{ 'device': 'd0', 'snapshot-file': 'file' } }");
+    vm_refuses(vm, why, "{ 'execute': 'qom-set', 'arguments': { 'path': "
+               "'/machine/unattached', 'property': 'x', 'value': 1 } }");
+    vm_refuses(vm, why, "{ 'execute': 'object-add', 'arguments': "
+               "{ 'qom-type': 'filter-buffer', 'id': 'b0', 'netdev': 'n0', "
+               "'interval': 1000 } }");
+    for (i = 0; human[i]; i++) {
+        human_refuses(vm, why, human[i]);
+    }
+}
+
+/* Commands that the recording repeats by itself. */
+static void refuse_recorded(Vm *vm)
+{
+    static const char *const names[] = {
+        "inject-nmi", "system_powerdown", "system_reset", "system_wakeup",
+    };
+    static const char *const human[] = {
+        "nmi", "system_powerdown", "system_reset", "system_wakeup",
+        "sendkey a", "mouse_move 1 1", "mouse_button 1", "set_link n0 off",
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(names); i++) {
+        vm_refuses(vm, "only as recorded", "{ 'execute': %s }", names[i]);
+    }
+    for (i = 0; i < ARRAY_SIZE(human); i++) {
+        human_refuses(vm, "only as recorded", human[i]);
+    }
+}
+
+/* What the guest cannot notice is allowed, in both modes. */
+static void use_commands(Vm *vm)
+{
+    static const char *const human[] = {
+        "info status", "info balloon", "info registers", "info mtree",
+        "info qtree", "info network", "info replay", "info block", "x /4 0",
+        "xp /4 0", "gva2gpa 0", "memsave 0 16 memory", "pmemsave 0 16 memory",
+        "cpu 0", "print 1", "sum 0 16",
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(human); i++) {
+        g_autofree char *text = vm_human(vm, human[i]);
+
+        if (strstr(text, "cannot be recorded") || strstr(text, "as recorded")) {
+            fail("the monitor refuses '%s': %s", human[i], text);
+        }
+    }
+    vm_command(vm, "{ 'execute': 'dump-guest-memory', 'arguments': "
+               "{ 'paging': false, 'protocol': 'file:dump' } }");
+    vm_command(vm, "{ 'execute': 'dump-guest-memory', 'arguments': "
+               "{ 'paging': false, 'protocol': 'file:dump', "
+               "'detach': true } }");
+    qobject_unref(vm_wait_event(vm, "DUMP_COMPLETED"));
+    vm_command(vm, "{ 'execute': 'object-add', 'arguments': { 'qom-type': "
+               "'memory-backend-ram', 'id': 'ram7', 'size': 4096 } }");
+    vm_command(vm, "{ 'execute': 'object-del', 'arguments': "
+               "{ 'id': 'ram7' } }");
+}
+
+static void test_commands(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD);
+
+    exchange_many(0, 3);
+    use_commands(vm);
+    refuse_commands(vm, "recorded");
+    human_refuses(vm, "time would go back", "loadvm begin");
+    vm_assert_status(vm, "running");
+    exchange_many(0, 3);
+    recorder_kill(vm);
+
+    vm = vm_start(ONE REPLAY ",rrerror=stop");
+    qobject_unref(vm_wait_event(vm, "STOP"));
+    refuse_commands(vm, "replayed");
+    refuse_recorded(vm);
+    use_commands(vm);
+    assert_identical();
+    vm_quit_failed(vm);
+}
+
+/* A migration has a thread of its own, even before the machine runs. */
+static void test_migrate_before_start(const void *opaque)
+{
+    Vm *vm = vm_start(ONE RECORD " -S");
+
+    vm_refuses(vm, "recorded", "{ 'execute': 'migrate', 'arguments': "
+               "{ 'uri': 'exec:cat > migrated' } }");
+    vm_command(vm, "{ 'execute': 'quit' }");
+    g_free(vm_finish(vm, EXIT_SUCCESS));
+}
+
+/* Once the guest has shut down, nothing can happen to it any more. */
+static void test_request_after_shutdown(const void *opaque)
+{
+    Vm *vm = recorder_start(1, ONE RECORD " -no-shutdown");
+
+    vm_greet(vm);
+    exchange_many(0, 3);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_RESET);
+    qobject_unref(vm_wait_event(vm, "STOP"));
+    vm_refuses(vm, "shut down", "{ 'execute': 'system_reset' }");
+    vm_command(vm, "{ 'execute': 'quit' }");
+    recorder_finish(vm, EXIT_SUCCESS);
 }
 
 /* --- Changes to the machine -------------------------------------------- */
@@ -2418,6 +2643,10 @@ static const Test tests[] = {
     { "requests-while-stopped/identical", test_request_while_stopped },
     { "user-wakes/identical", test_wakeup },
     { "requests-before-start/identical", test_requests_before_start },
+    { "commands/have-a-mark", test_commands_marked },
+    { "commands-that-guest-notices/refused", test_commands },
+    { "migrate-before-start/refused", test_migrate_before_start },
+    { "requests-after-shutdown/refused", test_request_after_shutdown },
     { "link-changes/identical", test_link },
     { "link-of-replay/refused", test_link_of_replay },
     { "link-down-before-start/compared", test_link_before_start },
