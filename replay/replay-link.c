@@ -2,8 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The link of a NIC.  When the user changes it with set_link, the change is an
- * asynchronous event.  A replay changes the link at the same instruction, and
- * refuses set_link.
+ * asynchronous event.  A replay changes the link at the same instruction.
  */
 
 #include "qemu/osdep.h"
@@ -14,7 +13,7 @@
 #include "replay-kinds.h"
 #include "replay-stream.h"
 
-/* A change of a network client with a longer name is not recorded. */
+/* set_link of a network client with a longer name is refused. */
 #define NAME_MAX_BYTES      REPLAY_LOG_ADAPTER_NAME_MAX_BYTES
 
 typedef struct ReplayLink {
@@ -33,16 +32,10 @@ static ReplayEvent *replay_link_new(uint64_t up, const char *name)
     return &s->ev;
 }
 
-/*
- * Fills in @ncs with the network clients named @name.  Returns: their number;
- * 0 if the name is too long to be recorded.
- */
+/* Fills in @ncs with the clients named @name.  Returns: their number. */
 static int replay_link_find(const char *name,
                             NetClientState *ncs[MAX_QUEUE_NUM])
 {
-    if (strlen(name) > NAME_MAX_BYTES) {
-        return 0;
-    }
     return MIN(qemu_find_net_clients_except(name, ncs, NET_CLIENT_DRIVER__MAX,
                                             MAX_QUEUE_NUM), MAX_QUEUE_NUM);
 }
@@ -72,22 +65,22 @@ bool replay_link_set(const char *name, bool up, Error **errp)
     if (!replay_has_begun()) {
         return false;
     }
-    if (replay_mode == REPLAY_MODE_PLAY) {
-        error_setg(errp, "set_link: the virtual machine is being replayed, "
-                   "and its links change only as recorded");
+    if (strlen(name) > NAME_MAX_BYTES) {
+        error_setg(errp, "set_link: the name of the network client has %zu "
+                   "bytes, and a change of its link is recorded only up to %d",
+                   strlen(name), NAME_MAX_BYTES);
         return true;
     }
     count = replay_link_find(name, ncs);
     if (count == 0) {
-        /*
-         * The caller reports that there is no such client.  If the name is too
-         * long to be recorded, the caller changes the link unrecorded.
-         */
+        /* The caller reports that there is no such client. */
         return false;
     }
-    replay_events_queue(replay_link_new(up, name));
-    if (up) {
-        replay_link_open(ncs, count);
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        replay_events_queue(replay_link_new(up, name));
+        if (up) {
+            replay_link_open(ncs, count);
+        }
     }
     return true;
 }

@@ -756,14 +756,15 @@ bool filter_replay_attach(NetClientState **ncs, int queues, Error **errp);
  * replay_link_set: the user unplugs or plugs in a network cable
  * @name: name of a network client, borrowed
  * @up: the new state of the link
- * @errp: set in a replay, whose links change only as recorded
+ * @errp: set if the name is too long to be recorded
  *
  * While recording, the change becomes an asynchronous event, and the link
- * changes when the event runs.
+ * changes when the event runs.  A replay ignores the user: the recording has
+ * its own changes.
  *
  * Context: main loop; locked, with the BQL.
- * Returns: true if the change is queued, or refused with @errp set; false if
- * the caller has to change the link itself.
+ * Returns: true if the change is queued, ignored, or refused with @errp set;
+ * false if the caller has to change the link itself.
  */
 bool replay_link_set(const char *name, bool up, Error **errp);
 

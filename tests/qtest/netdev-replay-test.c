@@ -862,6 +862,22 @@ static void test_link(const void *opaque)
     replay_finish_identical(vm, EXIT_STATUS);
 }
 
+/* A recording has no room for a longer name. */
+static void test_link_long_name(const void *opaque)
+{
+    g_autofree char *name = g_strnfill(REPLAY_LOG_ADAPTER_NAME_MAX_BYTES + 1,
+                                       'x');
+    g_autofree char *options = g_strdup_printf(
+        MACHINE DGRAM(0) FILTER(0) " -device ne2k_isa,netdev=n0,id=%s,"
+        "mac=52:54:00:12:34:00,iobase=0x300,irq=9" RECORD, name);
+    Vm *vm = recorder_start(1, options);
+
+    vm_refuses(vm, "has 256 bytes", "{ 'execute': 'set_link', 'arguments': "
+               "{ 'name': %s, 'up': false } }", name);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+}
+
 static void test_link_of_replay(const void *opaque)
 {
     Vm *vm = recorder_start(1, ONE RECORD);
@@ -2648,6 +2664,7 @@ static const Test tests[] = {
     { "migrate-before-start/refused", test_migrate_before_start },
     { "requests-after-shutdown/refused", test_request_after_shutdown },
     { "link-changes/identical", test_link },
+    { "link-with-long-name/refused", test_link_long_name },
     { "link-of-replay/refused", test_link_of_replay },
     { "link-down-before-start/compared", test_link_before_start },
     { "plugging/refused", test_plugging },
