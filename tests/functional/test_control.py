@@ -62,6 +62,62 @@ rr.scenarios('link/{}/replays-identically', link_changes,
              'virtio-net-pci', 'e1000', 'vmxnet3')
 
 
+# --- requests to the machine ------------------------------------------------
+
+@rr.scenario('requests/power-button-and-nmi/replays-identically')
+def requests(test):
+    """The user presses the power button, then sends an NMI, while the guest
+    downloads.  Linux sees the key, and complains of the NMI.
+    """
+    server = test.server(FILE, pace_s=0.02)
+    machine = rr.Machine(
+        nics=(rr.Nic('virtio-net-pci'),),
+        steps=('dhcp,eth0', 'bg,button', 'get,' + server.url(FILE), 'join',
+               'ping,10.0.2.2,3'))
+
+    run = test.run(machine, 'record')
+    run.wait_line('button: waiting')
+    run.qmp.command('system_powerdown')
+    run.wait_line('button: pressed')
+    run.qmp.command('inject-nmi')
+    recorded = run.finish()
+    rr.check_downloads(recorded, FILE)
+    server.stop()
+    replayed = test.replay(machine)
+
+    test.compare(recorded, replayed, server)
+    rr.check(b'NMI' in recorded.console(), 'Linux has not seen the NMI')
+    events = faults.Recording(run.recording).of('async-request')
+    rr.check([event.numbers for event in events] == [(1,), (3,)],
+             f'the recording has {events}')
+
+
+@rr.scenario('requests/reset/replays-identically')
+def reset(test):
+    """The user resets the machine while the guest downloads.  The guest starts
+    again, and does everything once more.
+    """
+    server = test.server(FILE, pace_s=0.01)
+    machine = rr.Machine(
+        nics=(rr.Nic('e1000'),),
+        steps=('dhcp,eth0', 'get,' + server.url(FILE), 'ping,10.0.2.2,3'))
+
+    def start(mode):
+        run = test.run(machine, mode, extra=('-S',))
+        run.qmp.command('set-action', reboot='reset')
+        run.qmp.command('cont')
+        return run
+
+    run = start('record')
+    run.wait_line(r'\] get: ')
+    run.qmp.command('system_reset')
+    recorded = run.finish()
+    rr.check(recorded.console().count(b'guest: Linux') == 2,
+             'the guest has not started twice')
+    server.stop()
+    test.compare(recorded, start('replay').finish(), server)
+
+
 # --- stop and continue ------------------------------------------------------
 
 # A machine must be stopped at least this often.
