@@ -26,6 +26,7 @@ extern const ReplayEventOps replay_char_break_ops;
 extern const ReplayEventOps replay_net_ops;
 extern const ReplayEventOps replay_link_ops;
 extern const ReplayEventOps replay_request_ops;
+extern const ReplayEventOps replay_rng_ops;
 
 /* --- Bottom halves and block requests ------------------------------------ */
 
@@ -79,6 +80,11 @@ void replay_char_describe(ReplayLogDescription *d);
  * but not for one that takes nothing.  With the BQL.
  */
 void replay_char_finish(void);
+
+/* --- Random bytes from the host ------------------------------------------ */
+
+/* Add the back ends that read random bytes from the host to @d. */
+void replay_rng_describe(ReplayLogDescription *d);
 
 /* --- Adapters and packets ------------------------------------------------ */
 

@@ -85,6 +85,8 @@
     E(0x19, ASYNC_CHAR_BREAK, "async-char-break", "uu") \
     /* ReplayRequest */ \
     E(0x1a, ASYNC_REQUEST, "async-request", "u") \
+    /* random number back end, bytes */ \
+    E(0x1e, ASYNC_RNG, "async-rng", "ub") \
     /* ShutdownCause */ \
     E(0x20, SHUTDOWN, "shutdown", "u") \
     /* result, offset */ \

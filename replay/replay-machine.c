@@ -89,6 +89,7 @@ ReplayLogDescription *replay_machine_describe(void)
     replay_machine_describe_block(d);
     replay_char_describe(d);
     replay_disk_describe(d);
+    replay_rng_describe(d);
     return d;
 }
 

@@ -52,6 +52,7 @@ static const ReplayEventOps *const kinds[] = {
     &replay_net_ops,
     &replay_link_ops,
     &replay_request_ops,
+    &replay_rng_ops,
     NULL,
 };
 

@@ -75,6 +75,22 @@ void replay_input_sync_event(void)
     qemu_input_event_sync_impl();
 }
 
+/* --- Random bytes from the host ------------------------------------------ */
+
+unsigned replay_rng_register(const char *id, const ReplayRngOps *ops,
+                             void *opaque)
+{
+    return 0;
+}
+
+void replay_rng_unregister(unsigned number)
+{
+}
+
+void replay_rng_receive(unsigned number, const void *buf, size_t len)
+{
+}
+
 /* --- Network ----------------------------------------------------------- */
 
 bool replay_net_blocks_sender(NetClientState *sender, NetPacketSent *sent_cb)

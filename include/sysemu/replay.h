@@ -570,6 +570,56 @@ bool replay_disk_attach(BlockBackend *blk, Error **errp);
  */
 void replay_disk_failed(BlockBackend *blk, bool is_read, int error);
 
+/* --- Random bytes from the host ------------------------------------------ */
+
+/* The most bytes in one call of replay_rng_receive(). */
+#define REPLAY_RNG_MAX_BYTES    (64 * 1024)
+
+/**
+ * typedef ReplayRngOps: a back end that reads random bytes from the host
+ * @wants: returns whether a request of the guest waits, and sets *@len to the
+ *         number of bytes that the first request asks for
+ * @receive: completes the first request, if there is one, with the bytes
+ *
+ * Context: vCPU thread, locked, with the BQL.
+ */
+typedef struct ReplayRngOps {
+    bool (*wants)(void *opaque, size_t *len);
+    void (*receive)(void *opaque, const void *buf, size_t len);
+} ReplayRngOps;
+
+/**
+ * replay_rng_register: record the bytes that a back end reads
+ * @id: its id, borrowed until replay_rng_unregister()
+ * @ops: borrowed forever
+ * @opaque: argument of @ops
+ *
+ * Record and replay have to register the same back ends in the same order.
+ *
+ * Context: main thread.
+ * Returns: a number for the functions below.
+ */
+unsigned replay_rng_register(const char *id, const ReplayRngOps *ops,
+                             void *opaque);
+
+/**
+ * replay_rng_unregister: the back end goes away
+ * @number: the return value of replay_rng_register()
+ *
+ * Context: main thread.
+ */
+void replay_rng_unregister(unsigned number);
+
+/**
+ * replay_rng_receive: queue bytes that a back end has read
+ * @number: the return value of replay_rng_register()
+ * @buf: the bytes, borrowed; copied
+ * @len: number of bytes, at most REPLAY_RNG_MAX_BYTES
+ *
+ * Context: main loop, locked, with the BQL; record only.
+ */
+void replay_rng_receive(unsigned number, const void *buf, size_t len);
+
 /* --- Input ------------------------------------------------------------- */
 
 /**

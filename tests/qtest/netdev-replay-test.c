@@ -1061,6 +1061,11 @@ static const Refusal failover = {
     { "failover=on", "not in the recording" },
 };
 
+static const Refusal rng_egd = {
+    ONE RECORD " -chardev null,id=c0 -object rng-egd,id=r0,chardev=c0",
+    { "rng-egd", "cannot be recorded", "Use rng-random" },
+};
+
 static const Refusal two_cpus = {
     ONE RECORD " -smp 2",
     { "cannot be recorded or replayed", "'smp'" },
@@ -1670,6 +1675,17 @@ static const Hostile bytes_for_no_front_end = {
     { "'serial0'", "front end number 3", "does not exist" }, MONITOR,
 };
 
+static const Hostile unknown_rng = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_RNG, { 0 }, 8,
+    { "random bytes", "back end number 0", "async-rng" },
+};
+
+static const Hostile unknown_rng_max = {
+    REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_RNG, { UINT64_MAX },
+    REPLAY_LOG_DATA_MAX_BYTES,
+    { "back end number 18446744073709551615", "async-rng" },
+};
+
 /* Changes @ev if it is one to be changed.  Returns: whether it did so. */
 typedef bool ChangeEvent(ReplayLogEvent *ev, const void *opaque);
 
@@ -1744,6 +1760,22 @@ static void test_hostile(const void *opaque)
         /* Nothing was typed into it. */
         g_assert_null(strstr(monitor, "migrate"));
     }
+}
+
+#define RNG_RANDOM          " -object rng-random,id=r0,filename=/dev/urandom"
+
+/* The back end is there, but the guest has not asked it for anything. */
+static void test_unwanted_random(const void *opaque)
+{
+    static const Hostile unwanted = {
+        REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_RNG, { 0 }, 8,
+    };
+
+    record(3, ONE RNG_RANDOM RECORD);
+    recording_rewrite(hostile_change, &unwanted);
+    assert_fails(vm_start(ONE RNG_RANDOM REPLAY),
+                 SAYS("'recording'", "'async-rng'"));
+    assert_prefix();
 }
 
 /* A recording that was only written again replays; so rewriting is harmless. */
@@ -2682,6 +2714,7 @@ static const Test tests[] = {
     { "filter-redirector/refused", test_refused, &redirector },
     { "colo-compare/refused", test_refused, &colo_compare },
     { "failover/refused", test_refused, &failover },
+    { "rng-egd/refused", test_refused, &rng_egd },
     { "two-cpus/refused", test_refused, &two_cpus },
     { "unknown-rr/refused", test_refused, &unknown_rr },
     { "unknown-rrcompress/refused", test_refused, &unknown_rrcompress },
@@ -2763,6 +2796,10 @@ static const Test tests[] = {
       &written_less_than_nothing },
     { "random-for-write/reports", test_hostile, &random_for_write },
     { "interrupt-for-packet/reports", test_hostile, &interrupt_for_packet },
+    { "random-for-unknown-back-end/reports", test_hostile, &unknown_rng },
+    { "random-for-unknown-back-end/reports-number", test_hostile,
+      &unknown_rng_max },
+    { "random-that-nobody-asked-for/reports", test_unwanted_random },
     { "checkpoint-for-packet/reports", test_hostile, &checkpoint_for_packet },
 
     { "two-adapters-and-link/identical", test_two_adapters_and_link },

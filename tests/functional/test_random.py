@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Random numbers that the guest gets from the host."""
+
+import re
+
+import rr
+
+FILE = rr.Payload(300_000)
+BYTES = 4096
+
+
+def machine(server):
+    return rr.Machine(nics=(rr.Nic('e1000'),),
+                      steps=('dhcp,eth0', f'bg,hwrng,{BYTES}',
+                             'get,' + server.url(FILE), 'join',
+                             f'hwrng,{BYTES}'))
+
+
+def record_and_replay(test, extra):
+    """Record and replay a download beside requests for random bytes."""
+    server = test.server(FILE)
+    guest = machine(server)
+
+    recorded = test.record(guest, extra=extra)
+    sums = re.findall(rf'hwrng: {BYTES} bytes, sha256 (\w+)',
+                      recorded.console().decode())
+    rr.check(len(set(sums)) == 2, f'the guest has random bytes {sums}')
+    server.stop()
+    replayed = test.replay(guest, extra=extra)
+
+    test.compare(recorded, replayed, server)
+
+
+@rr.scenario('random/virtio-rng-with-rng-builtin/replays-identically')
+def rng_builtin(test):
+    """QEMU makes the random bytes itself."""
+    record_and_replay(test, ('-device', 'virtio-rng-pci'))
+
+
+@rr.scenario('random/virtio-rng-with-rng-random/replays-identically')
+def rng_random(test):
+    """QEMU reads the random bytes from a file of the host, which gives other
+    bytes in the replay.
+    """
+    record_and_replay(test, (
+        '-object', 'rng-random,id=r0,filename=/dev/urandom',
+        '-device', 'virtio-rng-pci,rng=r0'))
+
+
+@rr.scenario('random/virtio-rng-with-quota/replays-identically')
+def rng_with_quota(test):
+    """The device gives the guest few bytes at a time."""
+    record_and_replay(test, (
+        '-object', 'rng-random,id=r0,filename=/dev/urandom',
+        '-device', 'virtio-rng-pci,rng=r0,max-bytes=1024,period=100'))
