@@ -53,3 +53,20 @@ def rng_with_quota(test):
     record_and_replay(test, (
         '-object', 'rng-random,id=r0,filename=/dev/urandom',
         '-device', 'virtio-rng-pci,rng=r0,max-bytes=1024,period=100'))
+
+
+@rr.scenario('random/vmgenid-auto/replays-identically')
+def vmgenid_auto(test):
+    """Each QEMU would choose another id, which Linux mixes into its random
+    numbers.
+    """
+    server = test.server(FILE)
+    guest = rr.Machine(nics=(rr.Nic('e1000'),),
+                       steps=('dhcp,eth0', 'get,' + server.url(FILE)))
+    extra = ('-device', 'vmgenid,guid=auto')
+
+    recorded = test.record(guest, extra=extra)
+    server.stop()
+    replayed = test.replay(guest, extra=extra)
+
+    test.compare(recorded, replayed, server)
