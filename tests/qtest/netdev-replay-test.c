@@ -1066,6 +1066,11 @@ static const Refusal rng_egd = {
     { "rng-egd", "cannot be recorded", "Use rng-random" },
 };
 
+static const Refusal rtc_clock_rt = {
+    ONE RECORD " -rtc clock=rt",
+    { "cannot be recorded or replayed", "-rtc clock=rt" },
+};
+
 static const Refusal two_cpus = {
     ONE RECORD " -smp 2",
     { "cannot be recorded or replayed", "'smp'" },
@@ -2715,6 +2720,7 @@ static const Test tests[] = {
     { "colo-compare/refused", test_refused, &colo_compare },
     { "failover/refused", test_refused, &failover },
     { "rng-egd/refused", test_refused, &rng_egd },
+    { "rtc-clock-rt/refused", test_refused, &rtc_clock_rt },
     { "two-cpus/refused", test_refused, &two_cpus },
     { "unknown-rr/refused", test_refused, &unknown_rr },
     { "unknown-rrcompress/refused", test_refused, &unknown_rrcompress },
