@@ -25,6 +25,7 @@ EVENT_NEEDED = "needs the event '{now}', but the next recorded event is '{then}'
 EVENT_NOT_MADE = 'did not produce it'
 NO_INSTRUCTIONS = 'an instruction event that counts no instructions'
 CHARACTERS = 'guest writes {now} bytes to a character device, but the recording wrote {then}'
+RNG_BYTES = "the back end '{backend}' has {then} random bytes, but the guest asks for {now}"
 RANDOM_BYTES = 'asks for {now} random bytes, but the recording has {then}'
 SHUTDOWN_CAUSE = 'unknown shutdown cause {number}'
 

@@ -3,6 +3,8 @@
 
 import re
 
+import faults
+import messages
 import rr
 
 FILE = rr.Payload(300_000)
@@ -53,6 +55,25 @@ def rng_with_quota(test):
     record_and_replay(test, (
         '-object', 'rng-random,id=r0,filename=/dev/urandom',
         '-device', 'virtio-rng-pci,rng=r0,max-bytes=1024,period=100'))
+
+
+@rr.scenario('random/more-bytes-than-asked/reported')
+def more_than_asked(test):
+    """A hostile recording has more random bytes than the guest has room for."""
+    guest = rr.Machine(nics=(rr.Nic('e1000'),), steps=(f'hwrng,{BYTES}',))
+    extra = ('-object', 'rng-random,id=r0,filename=/dev/urandom',
+             '-device', 'virtio-rng-pci,rng=r0')
+
+    recorded = test.record(guest, extra=extra, recording='whole')
+    event = faults.Recording(recorded.recording).first('async-rng')
+    faults.run_tool(recorded.recording, test.path('recording'), 'resize',
+                    event.number, 60000)
+    replayed = test.run(guest, 'replay', extra=extra).finish(status=1)
+
+    message = messages.RNG_BYTES.format(backend='r0', now=len(event.data),
+                                        then=60000)
+    rr.check(message in replayed.stderr(),
+             f'the replay reports: {replayed.stderr()}')
 
 
 @rr.scenario('random/vmgenid-auto/replays-identically')
