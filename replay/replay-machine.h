@@ -29,6 +29,19 @@ bool replay_machine_check(const ReplayLogDescription *now, Error **errp);
 /* Replay: report how this machine differs from the recorded one, if it does. */
 void replay_machine_explain(void);
 
+/* --- replay-devices.c ---------------------------------------------------- */
+
+/**
+ * replay_devices_check: look for devices that cannot be recorded and replayed
+ *
+ * With rrunsafe=on, and in a replay, such a device is only reported by a
+ * warning: its recorder has refused it, or the user knows.
+ *
+ * Returns: true if the guest may run; false with @errp set, which names the
+ * device and the reason.
+ */
+bool replay_devices_check(Error **errp);
+
 /* --- replay-disk.c ------------------------------------------------------- */
 
 /**

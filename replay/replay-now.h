@@ -24,6 +24,7 @@ typedef struct ReplayOptions {
     bool overwrite;             /* rroverwrite=on */
     bool stop_on_error;         /* rrerror=stop */
     bool check_machine;         /* rrcheck=on */
+    bool allow_unsafe;          /* rrunsafe=on */
     unsigned progress_seconds;  /* rrprogress=; 0 without it */
 } ReplayOptions;
 

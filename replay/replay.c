@@ -69,6 +69,9 @@ static bool replay_begin(Error **errp)
     g_autoptr(ReplayLogDescription) now = NULL;
     Error *err = NULL;
 
+    if (!replay_devices_check(errp)) {
+        return false;
+    }
     if (!replay_disk_begin(errp)) {
         return false;
     }
@@ -210,7 +213,7 @@ static void replay_warn_without_rr(QemuOpts *opts)
 {
     static const char *const needs_rr[] = {
         "rrfile", "rrsnapshot", "rrcompress", "rroverwrite", "rrerror",
-        "rrcheck", "rrprogress",
+        "rrcheck", "rrunsafe", "rrprogress",
     };
     size_t i;
 
@@ -259,6 +262,7 @@ static void replay_configure_opts(QemuOpts *opts)
                                                ERROR_EXIT) == ERROR_STOP;
     options->overwrite = qemu_opt_get_bool(opts, "rroverwrite", false);
     options->check_machine = qemu_opt_get_bool(opts, "rrcheck", true);
+    options->allow_unsafe = qemu_opt_get_bool(opts, "rrunsafe", false);
     options->progress_seconds = replay_opt_seconds(opts, "rrprogress");
 
     options->filename = g_strdup(filename);

@@ -1066,10 +1066,36 @@ static const Refusal rng_egd = {
     { "rng-egd", "cannot be recorded", "Use rng-random" },
 };
 
+#define UNSAFE_DEVICE       " -device vmware-svga,romfile="
+
+static const Refusal unsafe_device = {
+    ONE UNSAFE_DEVICE RECORD,
+    { "the device 'vmware-svga'", "display is refreshed", "rrunsafe=on" },
+};
+
 static const Refusal rtc_clock_rt = {
     ONE RECORD " -rtc clock=rt",
     { "cannot be recorded or replayed", "-rtc clock=rt" },
 };
+
+/* With rrunsafe=on, a device that is refused otherwise is recorded. */
+static void test_unsafe_device(const void *opaque)
+{
+    g_autofree char *output = NULL;
+    Vm *vm = recorder_start(1, ONE UNSAFE_DEVICE RECORD ",rrunsafe=on");
+
+    exchange_many(0, 3);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    output = vm_finish(vm, EXIT_STATUS);
+    assert_says(output, SAYS("warning", "'vmware-svga'", "may differ"));
+    recorder_keep_console();
+
+    vm = vm_start("%s", ONE UNSAFE_DEVICE REPLAY);
+    g_free(output);
+    output = vm_finish(vm, EXIT_STATUS);
+    assert_says(output, SAYS("warning", "'vmware-svga'", "may differ"));
+    assert_identical();
+}
 
 static const Refusal two_cpus = {
     ONE RECORD " -smp 2",
@@ -2720,6 +2746,8 @@ static const Test tests[] = {
     { "colo-compare/refused", test_refused, &colo_compare },
     { "failover/refused", test_refused, &failover },
     { "rng-egd/refused", test_refused, &rng_egd },
+    { "unsafe-device/refused", test_refused, &unsafe_device },
+    { "unsafe-device-with-rrunsafe/warns", test_unsafe_device },
     { "rtc-clock-rt/refused", test_refused, &rtc_clock_rt },
     { "two-cpus/refused", test_refused, &two_cpus },
     { "unknown-rr/refused", test_refused, &unknown_rr },

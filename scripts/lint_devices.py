@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Check that each device of QEMU is in replay/replay-devices.c and in section 7
+of docs/replay.txt.
+
+usage: lint_devices.py        (scripts/lint calls it, after scripts/build)
+
+Each device that "qemu-system-x86_64 -device help" lists is in one group of
+replay-devices.c, and the other way round.  Section 7 of docs/replay.txt names
+each device, and marks a device with an x if replay-devices.c refuses it.  CPU
+models are not checked.
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+QEMU = os.path.join(ROOT, 'build/bin/qemu-system-x86_64')
+CODE = os.path.join(ROOT, 'replay/replay-devices.c')
+DOCUMENT = os.path.join(ROOT, 'docs/replay.txt')
+TITLE = 'Other devices\n~~~~~~~~~~~~~\n'
+
+
+def read(path):
+    with open(path, encoding='utf-8') as file:
+        return file.read()
+
+
+def built_devices():
+    output = subprocess.run([QEMU, '-device', 'help'], check=True, text=True,
+                            stdout=subprocess.PIPE).stdout
+    names = re.findall(r'^name "([^"]+)"', output, re.MULTILINE)
+    return {name for name in names if not name.endswith('-x86_64-cpu')}
+
+
+def code_devices():
+    """The devices of the table, each with whether it is refused."""
+    devices = {}
+    table = read(CODE).split('groups[] = {', 1)[1].split('\n};', 1)[0]
+    for reason, types in re.findall(r'\{ (NULL|"[^"]*"), TYPES\(([^)]*)\) \}',
+                                    table):
+        for name in re.findall(r'"([^"]+)"', types):
+            if name in devices:
+                sys.exit(f'{name} is twice in {CODE}')
+            devices[name] = reason != 'NULL'
+    return devices
+
+
+def expand(words):
+    """The names of devices in a row of the document's table."""
+    names = set()
+    words = re.sub(r'\(also ([^)]*)\)', r'(\1)', words)
+    for name, more in re.findall(r'([\w-]+)\s*(\([^)]*\))?', words):
+        names.add(name)
+        if more:
+            names.update(name + suffix
+                         for suffix in re.findall(r'-[\w-]+', more))
+    for first, last in re.findall(r'([\w-]+)\s+to\s+([\w-]+)', words):
+        stem = first.rstrip('0123456789')
+        if last.startswith(stem):
+            names.update(stem + str(n) for n in range(
+                int(first[len(stem):]), int(last[len(stem):]) + 1))
+    return names
+
+
+def document_devices():
+    """The names in section 7, and those that it marks with an x."""
+    text = read(DOCUMENT)
+    section = re.search(r'\n7\. [^\n]*\n-+\n(.*?)\n8\. [^\n]*\n-+\n', text,
+                        re.DOTALL).group(1)
+    named = expand(section)
+    refused = set()
+    row = []
+    for line in section.split(TITLE, 1)[-1].splitlines():
+        mark = re.search(r'\s(x|[vesibh]+\s+(?:run|seen|read))$', line)
+        row.append(line)
+        if mark:
+            if mark.group(1) == 'x':
+                refused |= expand(' '.join(row))
+            row = []
+        elif not line.startswith('    '):
+            row = []
+    return named, refused
+
+
+def main():
+    wrong = []
+    built = built_devices()
+    code = code_devices()
+    named, marked = document_devices()
+
+    for name in sorted(built - set(code)):
+        wrong.append(f'replay-devices.c lacks {name}')
+    for name in sorted(set(code) - built):
+        wrong.append(f'QEMU has no device {name}, which replay-devices.c has')
+    for name in sorted(code):
+        if name not in named:
+            wrong.append(f'section 7 of docs/replay.txt lacks {name}')
+        elif code[name] and name not in marked:
+            wrong.append(f'section 7 does not say that {name} is refused')
+        elif not code[name] and name in marked:
+            wrong.append(f'section 7 says that {name} is refused')
+    print('\n'.join(wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
