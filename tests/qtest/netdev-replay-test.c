@@ -1097,6 +1097,12 @@ static void test_unsafe_device(const void *opaque)
     assert_identical();
 }
 
+static const Refusal shared_memory = {
+    ONE " -object memory-backend-memfd,id=m,size=1M,share=on"
+    " -device ivshmem-plain,memdev=m" RECORD,
+    { "shared memory is not recorded" },
+};
+
 static const Refusal two_cpus = {
     ONE RECORD " -smp 2",
     { "cannot be recorded or replayed", "'smp'" },
@@ -2749,6 +2755,7 @@ static const Test tests[] = {
     { "unsafe-device/refused", test_refused, &unsafe_device },
     { "unsafe-device-with-rrunsafe/warns", test_unsafe_device },
     { "rtc-clock-rt/refused", test_refused, &rtc_clock_rt },
+    { "shared-memory/refused", test_refused, &shared_memory },
     { "two-cpus/refused", test_refused, &two_cpus },
     { "unknown-rr/refused", test_refused, &unknown_rr },
     { "unknown-rrcompress/refused", test_refused, &unknown_rrcompress },
