@@ -513,11 +513,10 @@ uint64_t blkreplay_next_id(void);
  * replay_block_wait_begin: this thread starts a block request, and does nothing
  * else until the request has completed
  *
- * The guest does not run meanwhile, so the completion of such a request needs
- * no event.  It must not be one either: this thread may be the vCPU thread,
- * which runs the events.
- *
- * Context: any thread, outside of coroutines; calls can be nested.
+ * Context: any thread, outside of coroutines; calls can be nested.  The guest
+ * does not run meanwhile, so the completion of such a request needs no event.
+ * It must not be one either: this thread may be the vCPU thread, which runs the
+ * events.
  */
 void replay_block_wait_begin(void);
 
@@ -532,12 +531,11 @@ void replay_block_wait_end(void);
  * replay_block_complete_one: this thread waits until block requests of the
  * guest have completed: run one event that this may depend on
  *
- * A device that is reset waits for its requests, mostly in the vCPU thread.
- * Their completions are events, which nothing else runs meanwhile.  A thread
- * that waits calls this function before it polls, and again after each true.
- * So the events run in the same place in record and replay.
- *
- * Context: any thread; nothing happens without the replay mutex.
+ * Context: any thread; nothing happens without the replay mutex.  A device that
+ * is reset waits for its requests, mostly in the vCPU thread.  Their
+ * completions are events, which nothing else runs meanwhile.  A thread that
+ * waits calls this function before it polls, and again after each true, so that
+ * the events run in the same place in record and replay.
  * Returns: whether an event was run.
  */
 bool replay_block_complete_one(void);
