@@ -66,9 +66,9 @@ static const ReplayDevices groups[] = {
         "ctucan_pci", "kvaser_pci", "mioe3680_pci", "pcm3680_pci") },
     /* Character devices */
     { NULL, TYPES(
-        "ipoctal232", "isa-debugcon", "isa-parallel", "isa-serial",
-        "pci-serial", "pci-serial-2x", "pci-serial-4x", "tpci200",
-        "usb-braille", "usb-ccid", "usb-serial", "virtconsole",
+        "ipmi-bmc-extern", "ipoctal232", "isa-debugcon", "isa-parallel",
+        "isa-serial", "pci-serial", "pci-serial-2x", "pci-serial-4x",
+        "tpci200", "usb-braille", "usb-ccid", "usb-serial", "virtconsole",
         "virtio-serial-device", "virtio-serial-pci",
         "virtio-serial-pci-non-transitional",
         "virtio-serial-pci-transitional", "virtserialport") },
@@ -120,8 +120,6 @@ static const ReplayDevices groups[] = {
         "u2f-passthru", "vfio-pci", "vfio-pci-igd-lpc-bridge",
         "vfio-pci-nohotplug", "virtio-input-host-device",
         "virtio-input-host-pci") },
-    { "another program answers its requests", TYPES(
-        "ipmi-bmc-extern") },
 };
 
 /* Returns: why devices of this type are refused; NULL if they are not. */
