@@ -150,7 +150,8 @@ void replay_bh_forget_event(QEMUBH *bh)
 void replay_bh_schedule_oneshot_event(AioContext *ctx,
                                       QEMUBHFunc *cb, void *opaque)
 {
-    if (replay_events_enabled()) {
+    /* A thread that waits for a request runs no events. */
+    if (replay_events_enabled() && !get_block_waits()) {
         replay_bh_queue(&replay_bh_oneshot_ops, replay_get_current_icount(),
                         NULL, cb, opaque);
     } else {

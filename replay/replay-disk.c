@@ -225,8 +225,11 @@ static BlockDriverState *replay_disk_protect(BlockBackend *blk, Error **errp)
                           "you keep, as docs/system/replay.rst shows.\n");
         return NULL;
     }
-    overlay = replay_disk_find_overlay(bs)
-              ?: replay_disk_open_overlay(bs, errp);
+    overlay = replay_disk_find_overlay(bs);
+    if (overlay) {
+        return overlay;
+    }
+    overlay = replay_disk_open_overlay(bs, errp);
     if (overlay) {
         name = replay_disk_name(blk);
         if (!overlaid) {
@@ -292,8 +295,16 @@ bool replay_disk_attach(BlockBackend *blk, Error **errp)
         || replay_disk_is_recorded(blk_bs(blk))) {
         return true;
     }
-    if (replay_disk_check(blk, errp) && replay_disk_insert(blk, errp)) {
-        return true;
+    if (replay_disk_check(blk, errp)) {
+        bool done;
+
+        /* After -S, events are enabled already. */
+        replay_block_wait_begin();
+        done = replay_disk_insert(blk, errp);
+        replay_block_wait_end();
+        if (done) {
+            return true;
+        }
     }
     name = replay_disk_name(blk);
     error_prepend(errp, "disk '%s' cannot be %s: ", name,

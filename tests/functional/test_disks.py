@@ -278,3 +278,29 @@ def content_changed(test):
                        replayed.stderr()),
              f'{replayed} says {replayed.stderr()!r}')
     rr.check(not replayed.console(), f'{replayed}: the guest has run')
+
+
+@rr.scenario('disk/added-before-cont/replays-identically')
+def added_before_cont(test):
+    """With -S, a management tool adds a disk and puts a medium into a drive
+    before the machine first runs.  QEMU treats both like those of the command
+    line.
+    """
+    machine = BootSector(test, command(READ))
+    runs = []
+    for mode in 'record', 'replay':
+        run = test.run(machine, mode, extra=[
+            '-drive', f'file={machine.image},format=raw,if=ide',
+            '-drive', 'if=ide,index=2,media=cdrom,id=cd', '-S'])
+        run.qmp.command('blockdev-add', **{
+            'driver': 'raw', 'node-name': 'late',
+            'file': {'driver': 'file', 'filename': machine.image}})
+        run.qmp.command('device_add', driver='virtio-blk-pci', drive='late')
+        run.qmp.command('blockdev-change-medium', device='cd', format='raw',
+                        filename=machine.image,
+                        **{'read-only-mode': 'read-only'})
+        run.qmp.command('cont')
+        runs.append(run.finish())
+        rr.check(f"'ide0-hd0', 'late' {messages.DISK_IS_TEMPORARY}"
+                 in run.stderr(), f'{run} says {run.stderr()!r}')
+    check_equal(*runs)
