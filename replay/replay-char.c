@@ -54,6 +54,7 @@ typedef struct ReplayChar {
     Chardev *chr;               /* borrowed */
 
     /* BQL */
+    size_t queued_bytes;        /* record: in events that have not run yet */
     GByteArray *unsent;         /* the guest has written them; owned */
     guint watch;                /* of the back end; 0 if there is none */
     bool is_stalled;            /* a thread has waited in vain */
@@ -194,19 +195,47 @@ static uint64_t replay_char_id(const Chardev *chr)
     return number;
 }
 
+int replay_chr_can_read(Chardev *chr, int len)
+{
+    if (replay_mode == REPLAY_MODE_PLAY) {
+        return MAX(len, 1);
+    }
+    len -= replay_char_get(replay_char_id(chr))->queued_bytes;
+    return MAX(len, 0);
+}
+
+/* Record: queue bytes that have been read from the back end. */
+static void replay_char_queue(const ReplayEventOps *ops, Chardev *chr,
+                              int frontend, const uint8_t *buf, int len)
+{
+    uint64_t id = replay_char_id(chr);
+
+    replay_char_get(id)->queued_bytes += len;
+    replay_events_queue(replay_char_read_new(ops, id, frontend, buf, len));
+}
+
+/* The event of @s runs: the main loop may read as many bytes again. */
+static Chardev *replay_char_dequeue(const ReplayCharRead *s)
+{
+    ReplayChar *c = replay_char_get(s->id);
+
+    if (c->queued_bytes) {
+        c->queued_bytes -= MIN(c->queued_bytes, s->len_bytes);
+        qemu_notify_event();
+    }
+    return c->chr;
+}
+
 void replay_chr_be_write(Chardev *s, const uint8_t *buf, int len)
 {
-    replay_events_queue(replay_char_read_new(&replay_char_read_ops,
-                                             replay_char_id(s), 0, buf, len));
+    replay_char_queue(&replay_char_read_ops, s, 0, buf, len);
 }
 
 void replay_chr_mux_be_write(Chardev *s, int frontend, const uint8_t *buf,
                              int len)
 {
     if (replay_mode == REPLAY_MODE_RECORD) {
-        replay_events_queue(replay_char_read_new(&replay_char_mux_ops,
-                                                 replay_char_id(s), frontend,
-                                                 buf, len));
+        replay_char_queue(&replay_char_mux_ops, s, frontend, buf, len);
     }
 }
 
@@ -289,7 +318,7 @@ static void replay_char_read_run(ReplayEvent *ev)
 {
     g_autofree ReplayCharRead *s = container_of(ev, ReplayCharRead, ev);
 
-    qemu_chr_be_write_impl(replay_char_get(s->id)->chr, s->data, s->len_bytes);
+    qemu_chr_be_write_impl(replay_char_dequeue(s), s->data, s->len_bytes);
 }
 
 const ReplayEventOps replay_char_read_ops = {
@@ -303,7 +332,7 @@ static void replay_char_mux_run(ReplayEvent *ev)
 {
     g_autofree ReplayCharRead *s = container_of(ev, ReplayCharRead, ev);
 
-    qemu_chr_mux_be_write(replay_char_get(s->id)->chr, s->frontend, s->data,
+    qemu_chr_mux_be_write(replay_char_dequeue(s), s->frontend, s->data,
                           s->len_bytes);
 }
 

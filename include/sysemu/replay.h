@@ -655,6 +655,20 @@ struct CharBackend;
 void replay_register_char_driver(struct Chardev *chr);
 
 /**
+ * replay_chr_can_read: take off the bytes that are queued for the guest
+ * @chr: a registered device, borrowed
+ * @len: number of bytes that the device of the guest could take now
+ *
+ * A recorder reads no more from a back end than the device of the guest has
+ * room for, as without a recorder.  A replay always reads, because it ignores
+ * what it reads, except for the keys that change to a monitor.
+ *
+ * Context: with the BQL.
+ * Returns: the number of bytes that may be read; 0 or more.
+ */
+int replay_chr_can_read(struct Chardev *chr, int len);
+
+/**
  * replay_chr_be_write: queue bytes that a character device has brought
  * @s: a registered device, borrowed, whose front end is a device of the guest
  * @buf: the bytes, borrowed; copied
