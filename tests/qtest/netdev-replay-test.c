@@ -177,7 +177,7 @@ static void test_muted(const void *opaque)
         peer_send(0, frame, sizeof(frame));
     }
     vm_wait_counter(vm, "f0", "muted", 3);
-    vm_command(vm, "{ 'execute': 'cont' }");
+    vm_continue(vm);
     replay_finish_identical(vm, EXIT_STATUS);
     g_assert_true(peer_is_silent(0));
 }
@@ -284,7 +284,7 @@ static void test_object_add(const void *opaque)
     vm_refuses(vm, "already", "{ 'execute': 'object-add', 'arguments': "
                "{ 'qom-type': 'filter-replay', 'id': 'f8', 'netdev': 'n1' } }");
     vm_add_filter(vm, 0);
-    vm_command(vm, "{ 'execute': 'cont' }");
+    vm_continue(vm);
     replay_finish_identical(vm, EXIT_STATUS);
 
     /* Filters on the command line give the same machine. */
@@ -328,7 +328,7 @@ static void test_changes(const void *opaque)
 
     vm = vm_start(ONE_OF_TWO REPLAY " -S");
     refuse_changes(vm);
-    vm_command(vm, "{ 'execute': 'cont' }");
+    vm_continue(vm);
     replay_finish_identical(vm, EXIT_STATUS);
 }
 
@@ -858,7 +858,7 @@ static void test_link(const void *opaque)
     recorder_finish(vm, EXIT_STATUS);
 
     vm = vm_start(ONE REPLAY " -S");
-    vm_command(vm, "{ 'execute': 'cont' }");
+    vm_continue(vm);
     replay_finish_identical(vm, EXIT_STATUS);
 }
 
@@ -906,7 +906,7 @@ static void test_link_before_start(const void *opaque)
                    SAYS("adapter.n0: recorded as", "link down"));
     vm = vm_start(ONE REPLAY " -S");
     set_link(vm, false);
-    vm_command(vm, "{ 'execute': 'cont' }");
+    vm_continue(vm);
     replay_finish_identical(vm, EXIT_SUCCESS);
 }
 
@@ -1211,7 +1211,7 @@ static void test_other_machine_at_cont(const void *opaque)
     record(2, ONE RECORD);
     vm = vm_start(NO_NIC REPLAY " -S");
     vm_greet(vm);
-    qmp_fd_send(vm->qmp_fd, "{ 'execute': 'cont' }");
+    vm_continue(vm);
     output = vm_finish(vm, EXIT_FAILURE);
     assert_says(output, adapter_missing.says);
     g_assert_cmpuint(file_size("console"), ==, 0);
@@ -2124,7 +2124,7 @@ static void test_kept_replays(const void *opaque)
     qobject_unref(vm_wait_event(vm, "STOP"));
     assert_kept_counters(vm);
     /* The guest may exit before QEMU replies. */
-    qmp_fd_send(vm->qmp_fd, "{ 'execute': 'cont' }");
+    vm_continue(vm);
     output = vm_finish(vm, EXIT_STATUS);
     assert_only_version_differs(output);
     assert_identical();

@@ -212,6 +212,12 @@ static QDict * G_GNUC_PRINTF(2, 0) vm_vqmp(Vm *vm, const char *fmt, va_list ap)
     return vm_receive_reply(vm);
 }
 
+void vm_continue(Vm *vm)
+{
+    vm_greet(vm);
+    qmp_fd_send(vm->qmp_fd, "{ 'execute': 'cont' }");
+}
+
 QDict *vm_query(Vm *vm, const char *fmt, ...)
 {
     QDict *reply;

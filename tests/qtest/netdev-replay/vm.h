@@ -57,6 +57,12 @@ QDict *G_GNUC_PRINTF(2, 3) vm_query(Vm *vm, const char *fmt, ...);
 
 #define vm_command(vm, ...) qobject_unref(vm_query(vm, __VA_ARGS__))
 
+/*
+ * Continues a machine whose guest then ends QEMU, perhaps before QEMU has
+ * replied: nothing more can be read from QMP.
+ */
+void vm_continue(Vm *vm);
+
 /* A QMP command that must fail, with @reason in the text of the error. */
 void G_GNUC_PRINTF(3, 4) vm_refuses(Vm *vm, const char *reason,
                                     const char *fmt, ...);
