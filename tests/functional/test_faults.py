@@ -587,21 +587,21 @@ UNCHECKED = {'icount': 'rrcheck=off'}
 
 @other_machine('shorter-text-on-disk')
 def other_disk_shorter(machine, recording):
-    """A byte of the disk differs: the guest prints less."""
+    """A byte of the disk differs, which is not checked: the guest prints less."""
     at = 5
     text = machine.text[:at] + b'\0' + machine.text[at + 1:]
     written = recording.of('char-write')
-    return dataclasses.replace(machine, text=text), {}, \
+    return dataclasses.replace(machine, text=text), UNCHECKED, \
         by(written[at - 1].number + 1, written[at])
 
 
 @other_machine('longer-text-on-disk')
 def other_disk_longer(machine, recording):
-    """A byte of the disk differs: the guest prints more."""
+    """A byte of the disk differs, which is not checked: the guest prints more."""
     end = machine.text.index(b'\0')
     text = machine.text[:end] + b'!\0'
     last = recording.of('char-write')[end - 1].number
-    return dataclasses.replace(machine, text=text), {}, \
+    return dataclasses.replace(machine, text=text), UNCHECKED, \
         place('diverged', None, (last + 1, last + 2), None,
               messages.EVENT_NEEDED.format(now='char-write',
                                            then=messages.ANY))
