@@ -263,6 +263,11 @@ static ReplayEvent *replay_bh_take(void)
     ev = ops->load(&replay_now.next, NULL);
     if (ev) {
         replay_take_next();
+    } else if (qemu_in_vcpu_thread() && !replay_block_is_busy()) {
+        /* This thread waits with all locks: no other one queues the event. */
+        replay_diverge("the guest waits for its disks, but the next recorded "
+                       "event '%s' does not belong to them",
+                       replay_log_event_name(ops->kind));
     }
     return ev;
 }

@@ -363,9 +363,17 @@ static ReplayEvent *replay_char_break_new(uint64_t id, CharBackend *be)
     return &s->ev;
 }
 
+static bool replay_char_is_break_for(const ReplayEvent *ev, const void *be)
+{
+    return ev->ops == &replay_char_break_ops
+           && container_of(ev, ReplayCharBreak, ev)->be == be;
+}
+
 void replay_chr_break(CharBackend *be)
 {
-    if (replay_mode == REPLAY_MODE_RECORD) {
+    /* A client that sends breaks to a stopped machine fills no memory. */
+    if (replay_mode == REPLAY_MODE_RECORD
+        && !replay_events_find(replay_char_is_break_for, be)) {
         replay_events_queue(replay_char_break_new(replay_char_id(be->chr),
                                                   be));
     }

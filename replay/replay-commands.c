@@ -86,7 +86,8 @@ static bool replay_command_object_add(const QDict *args)
 {
     const char *type = qdict_get_try_str(args, "qom-type");
 
-    return !type || !replay_command_is_packet_filter(type);
+    /* HMP has one string in place of arguments by name. */
+    return type && !replay_command_is_packet_filter(type);
 }
 
 static bool replay_command_object_del(const QDict *args)

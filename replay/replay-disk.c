@@ -410,6 +410,22 @@ void replay_disk_compare(const ReplayLogDescription *recorded,
 
 /* --- When the machine first runs ----------------------------------------- */
 
+/* Limits delay requests above blkreplay, by a clock of the host. */
+static bool replay_disk_check_limits(BlockBackend *blk, Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *name = NULL;
+
+    if (!blk_get_public(blk)->throttle_group_member.throttle_state) {
+        return true;
+    }
+    name = replay_disk_name(blk);
+    error_setg(errp, "disk '%s' has limits of its speed, which cannot be "
+               "recorded or replayed", name);
+    error_append_hint(errp, "Leave iops=, bps= and throttling.* out.\n");
+    return false;
+}
+
 bool replay_disk_begin(Error **errp)
 {
     BlockBackend *blk;
@@ -419,7 +435,8 @@ bool replay_disk_begin(Error **errp)
         if (!blk_get_attached_dev(blk)) {
             continue;
         }
-        if (!replay_disk_attach(blk, errp)) {
+        if (!replay_disk_check_limits(blk, errp)
+            || !replay_disk_attach(blk, errp)) {
             return false;
         }
         /* A snapshot may be of a later moment than the recording's begin. */

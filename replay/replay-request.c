@@ -93,6 +93,10 @@ bool replay_request(ReplayRequest request)
     } else if (replay_mode == REPLAY_MODE_PLAY) {
         /* The recording has its own requests. */
     } else if (runstate_check(RUN_STATE_SUSPENDED)) {
+        if (request == REPLAY_REQUEST_RESET) {
+            /* QMP refuses it; VNC has no way to say so. */
+            return true;
+        }
         g_queue_push_tail(&to_suspended, replay_request_new(request));
     } else {
         replay_events_queue(replay_request_new(request));
@@ -122,6 +126,12 @@ static void replay_request_replay_suspended(void)
         Error *err = NULL;
         ReplayEvent *ev = replay_request_load(&replay_now.next, &err);
 
+        if (ev && replay_now.next.num[0] == REPLAY_REQUEST_RESET) {
+            /* A recorder refuses it: the machine would not run afterwards. */
+            error_setg(&err, "a suspended machine is reset");
+            g_free(container_of(ev, ReplayRequestEvent, ev));
+            ev = NULL;
+        }
         if (!ev) {
             replay_fail_err(REPLAY_END_REASON_DAMAGED, "A program other than "
                             "QEMU has changed the recording.", err);

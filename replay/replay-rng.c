@@ -33,7 +33,7 @@ static GArray *backends;
 unsigned replay_rng_register(const char *id, const ReplayRngOps *ops,
                              void *opaque)
 {
-    ReplayRng s = { .id = id, .ops = ops, .opaque = opaque };
+    ReplayRng s = { .id = g_strdup(id), .ops = ops, .opaque = opaque };
 
     if (!backends) {
         backends = g_array_new(false, false, sizeof(ReplayRng));
@@ -53,7 +53,7 @@ void replay_rng_describe(ReplayLogDescription *d)
 
     for (i = 0; backends && i < backends->len; i++) {
         const ReplayRng *s = &g_array_index(backends, ReplayRng, i);
-        g_autofree char *key = g_strdup_printf("rng.%u", i);
+        g_autofree char *key = g_strdup_printf(REPLAY_LOG_KEY_INFO "rng.%u", i);
 
         replay_log_description_add(d, key, s->ops ? s->id : "");
     }

@@ -244,11 +244,11 @@ def shows_nodes(test):
     run.finish()
 
 
-def refused(test, text, arguments, icount):
+def refused(test, text, arguments, icount, options=''):
     """QEMU refuses to record before the guest runs, and names the disk."""
     machine = BootSector(test, '')
     run = test.run(machine, 'record', icount=icount, extra=[
-        '-drive', f'file={machine.image},format=raw,if=none,id=d0',
+        '-drive', f'file={machine.image},format=raw,if=none,id=d0{options}',
         *arguments]).finish(status=1)
     rr.check(text.format(disk='d0') in run.stderr(),
              f'{run} says {run.stderr()!r}')
@@ -260,6 +260,8 @@ rr.register('disk/recorder-snapshot/refused', refused, messages.DISK_SNAPSHOT,
 rr.register('disk/scsi-block/refused', refused, messages.DISK_PASSTHROUGH,
             ['-device', 'virtio-scsi-pci', '-device', 'scsi-block,drive=d0'],
             '')
+rr.register('disk/with-limits/refused', refused, messages.DISK_LIMITS,
+            ['-device', 'ide-hd,drive=d0'], '', ',iops=100')
 
 
 @rr.scenario('disk/content-changed/refused')

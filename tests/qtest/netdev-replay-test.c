@@ -688,7 +688,7 @@ static void refuse_commands(Vm *vm, const char *why)
         "migrate exec:true", "mouse_set 0", "nbd_server_start -a localhost",
         "o /b 0x80 1", "qemu-io d0 help", "qom-set /machine/unattached x y",
         "block_resize d0 1", "snapshot_blkdev d0 file", "watchdog_action none",
-        NULL
+        "object_add filter-buffer,id=b0,netdev=n0,interval=1000", NULL
     };
     size_t i;
 
