@@ -20,6 +20,8 @@ import shutil
 import subprocess
 import sys
 
+import bases
+
 TOUCHED = re.compile(r'^(?:(?:---|\+\+\+) [^/\s]+/|(?:rename|copy) (?:from|to) )'
                      r'([^\t\n]+)', re.MULTILINE)
 PATCH_NAME = re.compile(r'[a-z0-9-]+/[a-z0-9.-]+\.patch')
@@ -60,16 +62,17 @@ def sha256(path):
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def check_replaced(base, owned, list_path, update):
+def check_replaced(base, owned, config, update):
     """Compare the QEMU files that ours replace with the hashes we noted."""
+    list_path = os.path.join(config.folder, 'replaced.sha256')
+    list_name = os.path.relpath(list_path, bases.ROOT)
     found = {name: sha256(os.path.join(base, name)) for name in owned
              if os.path.isfile(os.path.join(base, name))}
     if update:
-        os.makedirs(os.path.dirname(list_path), exist_ok=True)
         with open(list_path + '.tmp', 'w', encoding='utf-8') as file:
             file.writelines(f'{found[n]}  {n}\n' for n in sorted(found))
         os.replace(list_path + '.tmp', list_path)
-        print(f'patches/replaced.sha256: noted {len(found)} files of QEMU')
+        print(f'{list_name}: noted {len(found)} files of QEMU')
         return
     known = {}
     if os.path.exists(list_path):
@@ -83,11 +86,11 @@ def check_replaced(base, owned, list_path, update):
         warn('***** QEMU has changed files that ours replace:')
         for name in changed:
             warn(f'*****   {name}')
-        warn('***** compare them with ours (build/base has the new files), '
-             'then run scripts/prepare --update-hashes')
+        warn(f'***** compare them with ours (build/{config.name}/base has the '
+             'new files), then run scripts/prepare --update-hashes')
     if new:
-        warn('our files replace files of QEMU that patches/replaced.sha256 '
-             f'does not list: {" ".join(new)}')
+        warn(f'our files replace files of QEMU that {list_name} does not '
+             f'list: {" ".join(new)}')
         warn('scripts/prepare --update-hashes adds them')
 
 
@@ -100,49 +103,62 @@ def patch_files(folder):
     return found
 
 
-def list_patches(folder):
-    """Names of our patches, in the order that the file series gives."""
-    path = os.path.join(folder, 'series')
+def check_series(names):
+    """Each name in patches/series has a file, and each file is named there."""
+    folders = {name: os.path.join(bases.FOLDER, name, 'patches')
+               for name in bases.names()}
+    files = {'patches': patch_files(bases.PATCHES),
+             **{os.path.relpath(folder, bases.ROOT): patch_files(folder)
+                for folder in folders.values()}}
+    for name in names:
+        if not any(name in found for found in files.values()):
+            die(f'patches/series: there is no file patches/{name}',
+                'restore the file or delete the line')
+    for folder, found in sorted(files.items()):
+        for name in sorted(found - set(names)):
+            die(f'{folder}/{name} is not in patches/series',
+                'add a line for it where it is to apply, or delete the file')
+    for name in bases.names():
+        for patch in sorted(bases.get(name).dropped - files['patches']):
+            die(f'bases/{name}/series.drop: there is no patches/{patch}',
+                'delete the line')
+
+
+def list_patches(config):
+    """Names of the patches of a base, in the order that series gives."""
+    path = os.path.join(bases.PATCHES, 'series')
     if not os.path.isfile(path):
         die('there is no patches/series',
             'it lists the patches in the order in which they apply')
     names = []
-    with open(path, encoding='utf-8') as file:
-        for number, line in enumerate(file, 1):
-            name = line.strip()
-            if not name or name.startswith('#'):
-                continue
-            where = f'patches/series, line {number}: '
-            if not PATCH_NAME.fullmatch(name):
-                die(f"{where}'{name}' is not the name of a patch",
-                    'a line is like fix/what-it-does.patch')
-            if name in names:
-                die(f'{where}{name} is listed twice')
-            if not os.path.isfile(os.path.join(folder, name)):
-                die(f'{where}there is no file patches/{name}',
-                    'restore the file or delete the line')
-            names.append(name)
-    unlisted = sorted(patch_files(folder) - set(names))
-    if unlisted:
-        die(f'patches/{unlisted[0]} is not in patches/series',
-            'add a line for it where it is to apply, or delete the file')
-    return names
+    for number, (_, name) in enumerate(bases.series(), 1):
+        where = f'patches/series, line {number}: '
+        if not name:
+            continue
+        if not PATCH_NAME.fullmatch(name):
+            die(f"{where}'{name}' is not the name of a patch",
+                'a line is like fix/what-it-does.patch')
+        if name in names:
+            die(f'{where}{name} is listed twice')
+        names.append(name)
+    check_series(names)
+    return [name for name in names if config.patch_path(name)]
 
 
-def apply_patches(base, folder, patches, owned, stage):
+def apply_patches(base, config, patches, owned, stage):
     """Patch copies of the touched files in stage; return the touched names.
 
-    patches are names of files in folder, in the order in which they apply.
+    patches are names of patches of the base, in the order in which they apply.
     """
     touched = set()
     for patch in patches:
-        path = os.path.join(folder, patch)
-        with open(path, encoding='utf-8') as file:
-            names = {os.path.normpath(n) for n in TOUCHED.findall(file.read())}
+        path = os.path.relpath(config.patch_path(patch), bases.ROOT)
+        text = config.patch_text(patch)
+        names = {os.path.normpath(n) for n in TOUCHED.findall(text)}
         names.discard('null')
         ours = sorted(names & owned)
         if ours:
-            die(f'patches/{patch} changes {ours[0]}, which is ours',
+            die(f'{path} changes {ours[0]}, which is ours',
                 f'edit {ours[0]} in this repository instead')
         for name in names - touched:
             source = os.path.join(base, name)
@@ -154,17 +170,18 @@ def apply_patches(base, folder, patches, owned, stage):
         touched |= names
         done = subprocess.run(
             ['patch', '-p1', '-F0', '-N', '-f', '-E', '--no-backup-if-mismatch',
-             '-r', '-', '-d', stage, '-i', path],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+             '-r', '-', '-d', stage],
+            input=text, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, encoding='utf-8', errors='replace',
             check=False, env={**os.environ, 'LC_ALL': 'C'})
         if done.returncode:
             print(done.stdout, end='', file=sys.stderr)
-            die(f'patches/{patch} does not apply without fuzz',
+            die(f'{path} does not apply to QEMU {config.name} without fuzz',
                 'QEMU has changed the lines around it, or an earlier patch '
                 'has:',
-                'make it again from build/base with the earlier patches '
-                'applied')
+                f'make it again from build/{config.name}/base with the earlier '
+                'patches applied;', 'if only this base needs another patch, '
+                f'it is bases/{config.name}/patches/{patch}')
     return touched
 
 
@@ -198,31 +215,35 @@ def put(have, want, link, keep_time):
     os.replace(temporary, have)
 
 
+def overlay_path(config, name):
+    """Our file that is laid over name in QEMU's tree."""
+    own = os.path.join(config.folder, name)
+    return own if os.path.lexists(own) else os.path.join(bases.ROOT, name)
+
+
 def main():
     parser = argparse.ArgumentParser()
-    for name in ('base', 'patches', 'overlay', 'to'):
+    for name in ('base', 'source', 'to'):
         parser.add_argument('--' + name, required=True)
     parser.add_argument('--built', required=True,
                         help='a path that exists once the tree was built')
     parser.add_argument('--update-hashes', action='store_true')
     args = parser.parse_args()
 
+    config = bases.get(args.base)
     owned = set(sys.stdin.read().splitlines())
-    check_replaced(args.base, owned,
-                   os.path.join(args.patches, 'replaced.sha256'),
-                   args.update_hashes)
+    check_replaced(args.source, owned, config, args.update_hashes)
 
-    base = list_tree(args.base)
     wanted = {}                        # name: (file to copy, text of the link)
-    for name in base:
-        path = os.path.join(args.base, name)
+    for name in list_tree(args.source):
+        path = os.path.join(args.source, name)
         wanted[name] = (path, os.readlink(path) if os.path.islink(path)
                         else None)
     stage = args.to + '.stage'
     shutil.rmtree(stage, ignore_errors=True)
     os.makedirs(stage)
-    for name in apply_patches(args.base, args.patches,
-                              list_patches(args.patches), owned, stage):
+    for name in apply_patches(args.source, config, list_patches(config), owned,
+                              stage):
         path = os.path.join(stage, name)
         if os.path.isfile(path):
             wanted[name] = (path, None)
@@ -230,8 +251,8 @@ def main():
             wanted.pop(name, None)
     for name in owned:
         folder = os.path.dirname(os.path.join(args.to, name))
-        wanted[name] = (None, os.path.relpath(
-            os.path.join(args.overlay, name), folder))
+        wanted[name] = (None, os.path.relpath(overlay_path(config, name),
+                                              folder))
 
     # Before the first build, files keep the times of the base: then a patch
     # that is added and removed again costs no compilation.
@@ -248,7 +269,7 @@ def main():
             put(have, source, link, fresh)
             written += 1
     shutil.rmtree(stage)
-    print(f'build/src: {len(wanted)} files, {len(owned)} of them ours; '
+    print(f'build/{config.name}/src: {len(wanted)} files, {len(owned)} of them ours; '
           f'{written} written, {removed} removed')
 
 

@@ -6,7 +6,7 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 BUILD=$ROOT/build
-LOGS=$BUILD/logs
+BASES=$ROOT/bases
 # The folders that mirror QEMU's; a file in one of them is laid over QEMU's tree.
 OVERLAY_DIRS=(contrib docs include net replay stubs tests/data/replay tests/fuzz
     tests/qtest tests/unit)
@@ -27,30 +27,73 @@ die() {
     exit 1
 }
 
+# The names of all bases (folders of bases/), the oldest QEMU first.
+base_names() {
+    find "$BASES" -mindepth 2 -maxdepth 2 -name source -printf '%h\n' | sort -V |
+        sed 's,.*/,,'
+}
+
+# The base of this machine's Debian release; of another system, the newest one.
+default_base() {
+    local name release newest=
+    release=$(sed -n 's/^VERSION_ID="\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' /etc/os-release 2>/dev/null)
+    while read -r name; do
+        newest=$name
+        if [ "$release" = "$(base_value "$name" debian)" ]; then
+            break
+        fi
+    done < <(base_names)
+    printf '%s' "$newest"
+}
+
+# base_value BASE NAME: print a value from bases/BASE/source
+base_value() {
+    sed -n "s/^$2=\"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p" "$BASES/$1/source"
+}
+
+# choose_base NAME: work with this QEMU, as do all scripts called from here.  Sets
+# BASE (its name), OWN (the folder of what is ours and differs there), TREE (the
+# folder in build/ of all that is made for it) and LOGS.
+choose_base() {
+    [ -n "$1" ] && [ -f "$BASES/$1/source" ] ||
+        die "no base '$1'" "one of: $(base_names | tr '\n' ' ')"
+    BASE=$1
+    OWN=$BASES/$1
+    TREE=$BUILD/$1
+    LOGS=$TREE/logs
+    export REPLAY_BASE=$1
+}
+
 # usage FILE: print the comment that opens FILE
 usage() {
     sed -n '4,/^[^#]/s/^# \{0,1\}//p' "$1"
 }
 
-# Our own files below OVERLAY_DIRS, sorted, one a line, relative to the root.
+# Our own files that are laid over QEMU's tree: those below OVERLAY_DIRS, at the
+# top and in the folder of the base.  Sorted, one a line, named as in QEMU's tree.
 overlay_files() {
-    local dir
-    (
-        cd "$ROOT" || exit
-        for dir in "${OVERLAY_DIRS[@]}"; do
-            [ ! -d "$dir" ] || find "$dir" \
-                -name __pycache__ -prune -o \
-                \( -type f -o -type l \) \
-                ! -name '.*' ! -name '*~' ! -name '#*' \
-                ! -name '*.orig' ! -name '*.rej' ! -name '*.pyc' -print
-        done
-    ) | LC_ALL=C sort
+    local top dir
+    for top in "$ROOT" "$OWN"; do
+        (
+            cd "$top" || exit
+            for dir in "${OVERLAY_DIRS[@]}"; do
+                [ ! -d "$dir" ] || find "$dir" \
+                    -name __pycache__ -prune -o \
+                    \( -type f -o -type l \) \
+                    ! -name '.*' ! -name '*~' ! -name '#*' \
+                    ! -name '*.orig' ! -name '*.rej' ! -name '*.pyc' -print
+            done
+        )
+    done | LC_ALL=C sort -u
 }
 
-# Our patches in the order in which they apply, relative to patches/.
-# scripts/prepare has checked that the files agree with the list.
-series_patches() {
-    sed -e 's/[[:space:]]*$//' -e '/^#/d' -e '/^$/d' "$ROOT/patches/series"
+# overlay_path NAME: print the path of our file of this name
+overlay_path() {
+    if [ -e "$OWN/$1" ]; then
+        printf '%s' "$OWN/$1"
+    else
+        printf '%s' "$ROOT/$1"
+    fi
 }
 
 # Only one script at a time works in build/; a second one waits.  A script that
@@ -204,3 +247,5 @@ have_candidates() {
     policy=$(LC_ALL=C apt-cache policy "$@" 2>/dev/null) || return 1
     [ "$(grep -c '^  Candidate: [^(]' <<<"$policy")" -eq $# ]
 }
+
+choose_base "${REPLAY_BASE:-$(default_base)}"

@@ -16,8 +16,10 @@ import re
 import subprocess
 import sys
 
+import bases
+
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-QEMU = os.path.join(ROOT, 'build/bin/qemu-system-x86_64')
+QEMU = os.path.join(bases.Base().build, 'bin/qemu-system-x86_64')
 CODE = os.path.join(ROOT, 'replay/replay-devices.c')
 DOCUMENT = os.path.join(ROOT, 'docs/replay.txt')
 TITLE = 'Other devices\n~~~~~~~~~~~~~\n'

@@ -19,14 +19,17 @@ references  no object file refers to a symbol of an object file of a layer
 A file below "# QEMU's own" is not checked.
 """
 
+import glob
 import os
 import re
 import subprocess
 import sys
 
+import bases
+
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 FOLDER = os.path.join(ROOT, 'replay')
-OBJECTS = os.path.join(ROOT, 'build/qemu/libcommon.fa.p')
+QEMU = os.path.join(bases.Base().build, 'qemu')
 
 
 def read(path):
@@ -82,10 +85,11 @@ def check_includes(layers, layer_of):
 
 def read_symbols(name):
     """The symbols that an object file defines, and those it refers to."""
-    path = os.path.join(OBJECTS, f'replay_{name}.c.o')
-    if not os.path.exists(path):
-        sys.exit(f'{path} does not exist: run scripts/build first')
-    lines = subprocess.run(['nm', path], check=True, capture_output=True,
+    paths = glob.glob(os.path.join(QEMU, f'lib*.p/replay_{name}.c.o'))
+    if not paths:
+        sys.exit(f'{QEMU} has no object of replay/{name}.c: '
+                 'run scripts/build first')
+    lines = subprocess.run(['nm', paths[0]], check=True, capture_output=True,
                            text=True).stdout.splitlines()
     symbols = [line.split()[-2:] for line in lines]
     return ({name for kind, name in symbols if kind.isupper() and kind != 'U'},

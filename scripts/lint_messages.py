@@ -27,7 +27,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 DOCUMENT = 'docs/replay.txt'
 SOURCES = ['replay/*.c', 'net/*.c', 'stubs/*.c']
-PATCHES = 'patches/*/*.patch'
+PATCHES = ['patches/*/*.patch', 'bases/*/patches/*/*.patch']
 
 # The first string in a call is a message; others replace a %s in it.
 FUNCTIONS = ['error_report', 'error_reportf_err', 'error_set', 'error_setg',
@@ -56,8 +56,9 @@ def read_code():
     for pattern in SOURCES:
         for path in sorted(glob.glob(os.path.join(ROOT, pattern))):
             yield read(path)
-    for path in sorted(glob.glob(os.path.join(ROOT, PATCHES))):
-        yield '\n'.join(re.findall(r'^\+(.*)', read(path), re.MULTILINE))
+    for pattern in PATCHES:
+        for path in sorted(glob.glob(os.path.join(ROOT, pattern))):
+            yield '\n'.join(re.findall(r'^\+(.*)', read(path), re.MULTILINE))
 
 
 def join_strings(strings):

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run test programs that print TAP, and add up their results.
 
-usage: run-tests.py SUITE...      (scripts/check calls it)
+usage: run-tests.py BASE:SUITE...      (scripts/check calls it)
 
 The script prints a line for each test, and the output of a test that failed;
-it keeps the output of each program in build/logs.  A program that crashes,
+it keeps the output of each program in build/BASE/logs.  A program that crashes,
 hangs, ends early or tests nothing has failed.  The last line is "N passed, N
 failed, N skipped".
 """
@@ -20,9 +20,9 @@ import subprocess
 import sys
 import time
 
+import bases
+
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-QEMU = os.path.join(ROOT, 'build/qemu')
-LOGS = os.path.join(ROOT, 'build/logs')
 EXPECTED_SKIPS = os.path.join(ROOT, 'tests/expected-skips')
 
 FUZZ_S = 60
@@ -37,30 +37,34 @@ RESULT = re.compile(r'(?P<no>not )?ok\b\s*(?P<number>\d+)?\s*(?:-\s*)?'
 PLAN = re.compile(r'1\.\.(\d+)(?:\s*#\s*skip\S*\s*(.*))?', re.IGNORECASE)
 
 
-def built(kind):
+def built(base, kind):
     """Our own test programs of one kind: those whose source is in tests/."""
     sources = sorted(glob.glob(os.path.join(ROOT, 'tests', kind, '*.c')))
     names = [os.path.splitext(os.path.basename(s))[0] for s in sources]
     want = (lambda n: n.endswith('-test')) if kind == 'qtest' else \
         (lambda n: n.startswith('test-'))
-    return [(n, os.path.join(QEMU, 'tests', kind, n)) for n in names
-            if want(n)]
+    return [(n, os.path.join(base.build, 'qemu', 'tests', kind, n))
+            for n in names if want(n)]
 
 
-def programs(suite):
+def programs(base, suite):
     """(name, command, working directory, seconds allowed) of each program."""
+    qemu = os.path.join(base.build, 'qemu')
     if suite == 'lint':
         return [('lint', ['scripts/lint'], ROOT, 300)]
     if suite == 'unit':
-        return [(name, [path, '--tap', '-k'], QEMU, 300)
-                for name, path in built('unit')]
+        return [(name, [path, '--tap', '-k'], qemu, 300)
+                for name, path in built(base, 'unit')]
     if suite == 'qtest':
-        return [(name, [path, '--tap', '-k'], QEMU, 900)
-                for name, path in built('qtest')]
+        return [(name, [path, '--tap', '-k'], qemu, 900)
+                for name, path in built(base, 'qtest')]
     path, command, allowed = {
         'fuzz': ('tests/fuzz/run',
                  ['tests/fuzz/run', '--seconds', str(FUZZ_S)],
                  FUZZ_S + 600),
+        'nics': ('tests/functional/run.py',
+                 ['python3', '-B', 'tests/functional/run.py', '-j2',
+                  '/download/replays-identically'], 900),
         'functional': ('tests/functional/run.py',
                        ['python3', '-B', 'tests/functional/run.py',
                         '-j2'], 3000),
@@ -73,12 +77,14 @@ def programs(suite):
     return [(suite, command, ROOT, allowed)]
 
 
-def environment():
+def environment(base):
+    qemu = os.path.join(base.build, 'qemu')
     env = dict(os.environ, PYTHONDONTWRITEBYTECODE='1',
-               QTEST_QEMU_BINARY=os.path.join(QEMU, 'qemu-system-x86_64'),
-               QTEST_QEMU_IMG=os.path.join(QEMU, 'qemu-img'),
-               G_TEST_SRCDIR=os.path.join(ROOT, 'build/src/tests'),
-               G_TEST_BUILDDIR=os.path.join(QEMU, 'tests'))
+               REPLAY_BASE=base.name,
+               QTEST_QEMU_BINARY=os.path.join(qemu, 'qemu-system-x86_64'),
+               QTEST_QEMU_IMG=os.path.join(qemu, 'qemu-img'),
+               G_TEST_SRCDIR=os.path.join(base.build, 'src/tests'),
+               G_TEST_BUILDDIR=os.path.join(qemu, 'tests'))
     env.pop('BUILD_LOCKED_BY_PARENT', None)
     return env
 
@@ -135,7 +141,7 @@ class Tally:
         self.line('ok', suite, name, seconds)
 
     def skips(self, suite, name, seconds, reason):
-        full = f'{suite}/{name}'
+        full = f'{suite.rpartition("/")[2]}/{name}'
         if self.ci and not any(fnmatch.fnmatchcase(full, p)
                                for p in self.expected_skips):
             self.fails(suite, name, seconds,
@@ -214,7 +220,8 @@ class Program:
         elif status and not self.failed:
             reason = f'exit status {status}, though no test failed'
         if reason:
-            name = '' if self.name == self.suite else f'{self.name}: '
+            name = ('' if self.name == self.suite.rpartition('/')[2]
+                    else f'{self.name}: ')
             self.tally.fails(self.suite, name + reason, None, self.output)
 
 
@@ -272,16 +279,18 @@ def read_lines(process, allowed_s, name, take_line):
     return False
 
 
-def run(tally, suite, program):
+def run(tally, base, suite, program):
     name, command, folder, allowed_s = program
-    log_path = os.path.join(LOGS, f'test-{name}.log')
+    logs = os.path.join(base.build, 'logs')
+    os.makedirs(logs, exist_ok=True)
+    log_path = os.path.join(logs, f'test-{name}.log')
     with open(log_path, 'w', encoding='utf-8') as log:
         runner = Program(tally, suite, name, log)
         if not os.path.exists(os.path.join(folder, command[0])) and \
                 os.sep in command[0]:
             tally.fails(suite, name, None, [f'{command[0]} was not built'])
             return
-        with subprocess.Popen(command, cwd=folder, env=environment(),
+        with subprocess.Popen(command, cwd=folder, env=environment(base),
                               stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT,
@@ -294,7 +303,6 @@ def run(tally, suite, program):
 
 
 def main():
-    os.makedirs(LOGS, exist_ok=True)
     tally = Tally(os.environ.get('CI', '') not in ('', '0', 'false'),
                   read_expected_skips())
     for number in SIGNALS:
@@ -302,17 +310,21 @@ def main():
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupt)
     start = time.monotonic()
-    for suite in sys.argv[1:]:
-        found = programs(suite)
+    suites = [argument.split(':') for argument in sys.argv[1:]]
+    several = len({name for name, _ in suites}) > 1
+    for base_name, suite in suites:
+        base = bases.get(base_name)
+        title = f'{base_name}/{suite}' if several else suite
+        found = programs(base, suite)
         if not found:
-            print(f'none  {suite}: has no tests')
+            print(f'none  {title}: has no tests')
         for program in found:
-            run(tally, suite, program)
+            run(tally, base, title, program)
     print()
     for failure in tally.failures:
         print(f'FAIL  {failure}')
     if tally.failures:
-        print('logs: build/logs/test-*.log')
+        print('logs: build/*/logs/test-*.log')
     if not tally.passed + tally.failed:
         print('no test ran')
     print(f'in {time.monotonic() - start:.0f} s')

@@ -140,7 +140,7 @@ def main():
     parser.add_argument('--qemu-arg', action='append', default=[],
                         metavar='ARG')
     parser.add_argument('--workdir', metavar='DIR',
-                        default=os.path.join(rr.ROOT, 'build', 'demo'))
+                        default=os.path.join(rr.BUILD, 'demo'))
     options = parser.parse_args()
     if not re.fullmatch(r'[\w-]+', options.nic) or options.size <= 0:
         parser.error('--nic must be the name of a model, --size above 0')

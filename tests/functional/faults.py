@@ -21,7 +21,7 @@ import messages
 import program
 import rr
 
-TOOL = os.path.join(rr.ROOT, 'build', 'replay-fault')
+TOOL = os.path.join(rr.BUILD, 'replay-fault')
 LAST_EVENTS = 16
 
 # A report has at most this many lines and bytes.
@@ -35,8 +35,8 @@ _lock = threading.RLock()
 
 def tool():
     """Build replay-fault if it is older than its source; return its path."""
-    qemu = os.path.join(rr.ROOT, 'build', 'qemu')
-    source = os.path.join(rr.ROOT, 'build', 'src')
+    qemu = os.path.join(rr.BUILD, 'qemu')
+    source = os.path.join(rr.BUILD, 'src')
     parts = [os.path.join(rr.ROOT, 'tests/functional/replay-fault.c'),
              os.path.join(rr.ROOT, 'replay/replay-log.c'),
              # each of these libraries needs the other one: QEMU's threads can

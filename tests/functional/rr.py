@@ -23,6 +23,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 import typing
@@ -31,7 +32,12 @@ import program
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
-QEMU = os.path.join(ROOT, 'build', 'bin', 'qemu-system-x86_64')
+sys.path.append(os.path.join(ROOT, 'scripts'))
+# pylint: disable=wrong-import-position
+import bases                                                    # noqa: E402
+
+BUILD = bases.Base().build
+QEMU = os.path.join(BUILD, 'bin', 'qemu-system-x86_64')
 GUEST = os.path.join(ROOT, 'build', 'guest')
 
 # Seconds.  A run takes about ten on an idle machine.

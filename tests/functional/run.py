@@ -73,7 +73,7 @@ def main():
     parser.add_argument('--qemu-arg', action='append', default=[],
                         metavar='ARG', help='pass ARG to every QEMU')
     parser.add_argument('--workdir', metavar='DIR',
-                        default=os.path.join(rr.ROOT, 'build'),
+                        default=rr.BUILD,
                         help='where recordings and consoles are written')
     parser.add_argument('--list', action='store_true',
                         help='only print the names and texts of the tests')
