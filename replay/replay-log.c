@@ -1000,6 +1000,16 @@ static bool replay_log_regular(const char *path, int fd, uint64_t *bytes,
     return true;
 }
 
+/* Returns: how many bytes were read; or -1 with errno set. */
+static ssize_t replay_log_pread(int fd, void *buf, size_t len, uint64_t offset)
+{
+#ifdef _WIN32
+    return lseek(fd, offset, SEEK_SET) < 0 ? -1 : read(fd, buf, len);
+#else
+    return pread(fd, buf, len, offset);
+#endif
+}
+
 /*
  * Returns: how many bytes were read, fewer than @len at the end of the file; or
  * -errno.
@@ -1010,11 +1020,8 @@ static ssize_t replay_log_read_at(int fd, void *buf, size_t len,
     uint8_t *p = buf;
     size_t done = 0;
 
-    if (lseek(fd, offset, SEEK_SET) < 0) {
-        return -errno;
-    }
     while (done < len) {
-        ssize_t n = read(fd, p + done, len - done);
+        ssize_t n = replay_log_pread(fd, p + done, len - done, offset + done);
 
         if (n > 0) {
             done += n;
@@ -1059,6 +1066,7 @@ typedef struct ReplayLogBuffer {
 struct ReplayLogReader {
     char *path;
     int fd;
+    uint64_t file_bytes;        /* the size when it was last asked for */
     QemuUUID uuid;
     ReplayLogDescription *desc;
     uint64_t events_offset;     /* of the chunk after the description */
@@ -1152,21 +1160,27 @@ static ReplayLogStatus replay_log_cut(const ReplayLogReader *r, uint32_t seq,
 }
 
 /* Returns: whether the file has @bytes from @offset on. */
-static bool replay_log_reaches(const ReplayLogReader *r, uint64_t offset,
+static bool replay_log_reaches(ReplayLogReader *r, uint64_t offset,
                                uint64_t bytes)
 {
+    uint64_t end = offset + bytes;
     struct stat st;
 
-    /* The size is not cached, because QEMU may still be recording. */
-    return fstat(r->fd, &st) == 0 && offset <= st.st_size &&
-           bytes <= st.st_size - offset;
+    if (end < offset) {
+        return false;
+    }
+    /* QEMU may still be recording, so the file can have grown. */
+    if (end > r->file_bytes && fstat(r->fd, &st) == 0) {
+        r->file_bytes = st.st_size;
+    }
+    return end <= r->file_bytes;
 }
 
 /*
  * Reads and verifies the header of the chunk at @offset, whose number must be
  * @seq, and verifies that the file has the whole payload.
  */
-static ReplayLogStatus replay_log_peek(const ReplayLogReader *r,
+static ReplayLogStatus replay_log_peek(ReplayLogReader *r,
                                        uint32_t seq, uint64_t offset,
                                        ReplayLogChunk *c, Error **errp)
 {
@@ -1506,13 +1520,12 @@ static ReplayLogReader *replay_log_reader_new(const char *path, int fd,
 {
     ReplayLogReader *r = g_new0(ReplayLogReader, 1);
     uint8_t hdr[REPLAY_LOG_HEADER_BYTES] = { };
-    uint64_t bytes;
     ssize_t n;
 
     r->path = g_strdup(path);
     r->fd = fd;
     r->desc = replay_log_description_new();
-    if (!replay_log_regular(path, fd, &bytes, errp)) {
+    if (!replay_log_regular(path, fd, &r->file_bytes, errp)) {
         goto fail;
     }
     n = replay_log_read_at(fd, hdr, sizeof(hdr), 0);
@@ -1737,7 +1750,7 @@ typedef struct ReplayLogWalk {
  * Walks from header to header, from chunk @start to chunk @seq or to the first
  * header that is not valid.
  */
-static void replay_log_walk(const ReplayLogReader *r, ReplayLogWalk *walk,
+static void replay_log_walk(ReplayLogReader *r, ReplayLogWalk *walk,
                             const ReplayLogIndexEntry *start, uint32_t seq)
 {
     *walk = (ReplayLogWalk) {
