@@ -28,6 +28,9 @@
 /* The most chunks of a recording that the mutator looks at. */
 #define FUZZ_CHUNKS         64
 
+/* The file in memory from which the reader reads; -1: there is none yet. */
+static int fuzz_fd = -1;
+
 /* Aborts with the message @what unless @ok.  No input may cause this. */
 static void fuzz_check(bool ok, const char *what)
 {
@@ -37,25 +40,31 @@ static void fuzz_check(bool ok, const char *what)
     }
 }
 
+/* Overwrites a part of the file in memory. */
+static void fuzz_file_change(size_t offset, const uint8_t *data, size_t len)
+{
+    while (len) {
+        ssize_t n = pwrite(fuzz_fd, data, len, offset);
+
+        fuzz_check(n > 0, "no room in memory");
+        offset += n;
+        data += n;
+        len -= n;
+    }
+}
+
 /* Returns: the path of a file in memory with the bytes of @data, borrowed. */
 static const char *fuzz_file(const uint8_t *data, size_t size)
 {
     static char path[32];
-    static int fd = -1;
-    size_t done = 0;
 
-    if (fd < 0) {
-        fd = memfd_create("fuzz", MFD_CLOEXEC);
-        fuzz_check(fd >= 0, "cannot create a file in memory");
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    if (fuzz_fd < 0) {
+        fuzz_fd = memfd_create("fuzz", MFD_CLOEXEC);
+        fuzz_check(fuzz_fd >= 0, "cannot create a file in memory");
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fuzz_fd);
     }
-    fuzz_check(ftruncate(fd, size) == 0, "no room in memory");
-    while (done < size) {
-        ssize_t n = pwrite(fd, data + done, size - done, done);
-
-        fuzz_check(n > 0, "no room in memory");
-        done += n;
-    }
+    fuzz_check(ftruncate(fuzz_fd, size) == 0, "no room in memory");
+    fuzz_file_change(0, data, size);
     return path;
 }
 
@@ -289,38 +298,65 @@ static void fuzz_repair_crcs(uint8_t *data, size_t size, uint32_t *state)
     }
 }
 
+/* A recording whose headers are corrected while a reader reads it. */
+typedef struct FuzzRepair {
+    uint8_t *data;
+    size_t at[FUZZ_CHUNKS];             /* offsets of the chunks */
+    unsigned n_chunks;
+    unsigned next;                      /* the next chunk to correct */
+} FuzzRepair;
+
+/*
+ * Writes @pos into the header of the next chunk, in memory and in the file.
+ * Chunks without events have the same counts, so this goes on up to the chunk
+ * that has the next event.
+ */
+static void fuzz_repair_next(FuzzRepair *repair, const ReplayLogPos *pos)
+{
+    while (repair->next < repair->n_chunks) {
+        size_t at = repair->at[repair->next++];
+        uint8_t *p = repair->data + at;
+        uint16_t kind = lduw_le_p(p);
+
+        if (kind == REPLAY_LOG_CHUNK_EVENTS || kind == REPLAY_LOG_CHUNK_END) {
+            stq_le_p(p + 16, pos->icount);
+            stq_le_p(p + 24, pos->event);
+            stq_le_p(p + 32, pos->packet);
+            stl_le_p(p + 48, crc32c(0xffffffff, p, 48));
+            fuzz_file_change(at, p, REPLAY_LOG_CHUNK_HDR_BYTES);
+        }
+        if (kind == REPLAY_LOG_CHUNK_EVENTS && ldl_le_p(p + 12)) {
+            break;
+        }
+    }
+}
+
 /*
  * Corrects the counts in each header: the reader tells the counts at the end of
- * the chunks before.
+ * each chunk, before it looks at the header of the next one.
  */
 static void fuzz_repair_counts(uint8_t *data, size_t size)
 {
-    ReplayLogReader *r;
-    size_t at[FUZZ_CHUNKS];
-    unsigned i, n = fuzz_chunks(data, size, at);
+    FuzzRepair repair = { .data = data, .next = 1 };
+    ReplayLogReader *r = replay_log_reader_open(fuzz_file(data, size), NULL);
+    ReplayLogPos pos = { };
+    ReplayLogEvent ev;
 
-    for (i = 1; i < n; i++) {
-        uint8_t *p = data + at[i];
-        ReplayLogEvent ev;
-        ReplayLogPos pos;
-
-        /* This takes quadratic time, but the file is short. */
-        r = replay_log_reader_open(fuzz_file(data, at[i]), NULL);
-        if (!r) {
-            return;
-        }
-        while (replay_log_read_event(r, &ev, NULL) == REPLAY_LOG_OK) {
-            /* the last place is the result */
-        }
+    if (!r) {
+        return;
+    }
+    repair.n_chunks = fuzz_chunks(data, size, repair.at);
+    fuzz_repair_next(&repair, &pos);
+    while (replay_log_read_event(r, &ev, NULL) == REPLAY_LOG_OK) {
         pos = replay_log_reader_pos(r);
-        replay_log_reader_close(r);
-        if (lduw_le_p(p) == REPLAY_LOG_CHUNK_EVENTS ||
-            lduw_le_p(p) == REPLAY_LOG_CHUNK_END) {
-            stq_le_p(p + 16, pos.icount);
-            stq_le_p(p + 24, pos.event);
-            stq_le_p(p + 32, pos.packet);
-            stl_le_p(p + 48, crc32c(0xffffffff, p, 48));
+        if (repair.next < repair.n_chunks &&
+            pos.offset_bytes == ldl_le_p(data + repair.at[pos.chunk] + 12)) {
+            fuzz_repair_next(&repair, &pos);
         }
+    }
+    replay_log_reader_close(r);
+    while (repair.next < repair.n_chunks) {
+        fuzz_repair_next(&repair, &pos);
     }
 }
 
@@ -338,6 +374,28 @@ static size_t fuzz_replace(uint8_t *data, size_t size, size_t max_size,
     memmove(data + offset + len, data + offset + old, size - offset - old);
     memcpy(data + offset, with, len);
     return size - old + len;
+}
+
+/*
+ * Deflates @len bytes to at most @room bytes.  Setting zlib up takes longer
+ * than this, so it is done once.
+ * Returns: the number of bytes; 0 if there are too many.
+ */
+static size_t fuzz_deflate(uint8_t *to, size_t room, uint8_t *from, size_t len)
+{
+    static z_stream z;
+    static bool is_set_up;
+
+    if (!is_set_up) {
+        fuzz_check(deflateInit(&z, 1) == Z_OK, "cannot set up zlib");
+        is_set_up = true;
+    }
+    deflateReset(&z);
+    z.next_in = from;
+    z.avail_in = len;
+    z.next_out = to;
+    z.avail_out = room;
+    return deflate(&z, Z_FINISH) == Z_STREAM_END ? room - z.avail_out : 0;
 }
 
 /* Mutates the inflated payload of a chunk, and may deflate the result. */
@@ -371,9 +429,10 @@ static size_t fuzz_mutate_payload(uint8_t *data, size_t size, size_t max_size,
     len = LLVMFuzzerMutate(raw, len, sizeof(raw));
     raw_len = len;
     if (packets || fuzz_random(state, 3) == 0) {
-        uLongf deflated_len = sizeof(with) - packets;
+        size_t deflated_len = fuzz_deflate(with, sizeof(with) - packets,
+                                           raw, len);
 
-        if (compress2(with, &deflated_len, raw, len, 1) == Z_OK) {
+        if (deflated_len) {
             len = deflated_len;
             flags |= REPLAY_LOG_CHUNK_DEFLATED;
             if (packets || fuzz_random(state, 8) == 0) {
