@@ -3,7 +3,7 @@
  *
  * The stream of events of the recording that this QEMU writes or reads.
  *
- * replay-log.c knows the bytes of the file; this file decides when they are
+ * replay-log*.c know the bytes of the file; this file decides when they are
  * written and read, and counts instructions.  It handles the count itself
  * (INSTRUCTION) and the end of the recording, but no other kind of event.  Two
  * tables in this layer name other kinds: replay_is_main_loop_event() has those

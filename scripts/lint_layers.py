@@ -9,7 +9,8 @@ form "# LAYER: what it is".
 
 includes    no file includes a header of a layer above its own.  The layer of a
             header is that of the file with the same name, and that of the layer
-            itself if it is named after one (replay-kinds.h).
+            itself if it is named after one (replay-kinds.h).  A header with a
+            name like FILE-internal.h is for the layer of FILE alone.
 references  no object file refers to a symbol of an object file of a layer
             above its own, and none of two object files refer to each other,
             directly or through others.  References are those that the linker
@@ -53,7 +54,12 @@ def read_layers():
     return layers, layer_of
 
 
+def is_internal(header):
+    return header.endswith('-internal')
+
+
 def layer_of_header(name, layers, layer_of):
+    name = name.removesuffix('-internal')
     if name in layer_of:
         return layer_of[name]
     named_after = name.removeprefix('replay-')
@@ -81,6 +87,9 @@ def check_includes(layers, layer_of):
             elif layer > own:
                 yield (f'replay/{file} ({layers[own]}) includes {header}.h '
                        f'({layers[layer]}), which is above it')
+            elif is_internal(header) and layer != own:
+                yield (f'replay/{file} ({layers[own]}) includes {header}.h, '
+                       f'which is only for the layer {layers[layer]}')
 
 
 def read_symbols(name):

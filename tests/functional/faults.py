@@ -7,6 +7,7 @@ replays the recording on a machine that differs from the recorded one.
 """
 
 import dataclasses
+import glob
 import hashlib
 import os
 import random
@@ -38,12 +39,12 @@ def tool():
     qemu = os.path.join(rr.BUILD, 'qemu')
     source = os.path.join(rr.BUILD, 'src')
     parts = [os.path.join(rr.ROOT, 'tests/functional/replay-fault.c'),
-             os.path.join(rr.ROOT, 'replay/replay-log.c'),
+             *sorted(glob.glob(os.path.join(rr.ROOT, 'replay/replay-log*.c'))),
              # each of these libraries needs the other one: QEMU's threads can
              # be QOM objects
              '-Wl,--start-group', os.path.join(qemu, 'libqemuutil.a'),
              os.path.join(qemu, 'libqom.fa'), '-Wl,--end-group']
-    known_by = parts + [os.path.join(rr.ROOT, 'replay/replay-log.h')]
+    known_by = parts + glob.glob(os.path.join(rr.ROOT, 'replay/replay-log*.h'))
     with _lock:
         if os.path.exists(TOOL) and all(
                 os.path.getmtime(TOOL) > os.path.getmtime(path)

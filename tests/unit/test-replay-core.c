@@ -4,7 +4,7 @@
  * The core of record and replay alone: count instructions, put and take events,
  * a guest that does something else, the end.
  *
- *   guest_icount --> replay-stream.c --> replay-log.c --> a file
+ *   guest_icount --> replay-stream.c --> replay-log-writer.c --> a file
  *                         |
  *                         +--> replay-report.c --> stderr
  *
