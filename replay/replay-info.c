@@ -87,9 +87,7 @@ ReplayInfo *qmp_query_replay(Error **errp)
         return info;
     }
 
-    info->has_filename = true;
     info->filename = g_strdup(replay_filename());
-    info->has_uuid = true;
     info->uuid = qemu_uuid_unparse_strdup(&replay_now.uuid);
     if (replay_mode == REPLAY_MODE_RECORD) {
         replay_info_fill_record(info);

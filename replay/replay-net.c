@@ -805,9 +805,7 @@ static void replay_net_query_nic(const ReplayAdapter *s,
     NetClientState *peer = s->nf->netdev->peer;
 
     if (peer && peer->info->type == NET_CLIENT_DRIVER_NIC) {
-        info->has_model = true;
         info->model = g_strdup(peer->model);
-        info->has_mac = true;
         info->mac = replay_net_mac(peer);
     }
 }

@@ -139,15 +139,11 @@ static ReplayEndInfo *replay_report_end_info(ReplayEndReason reason,
         info->has_file_offset = true;
         info->file_offset = replay_now.read_bytes;
     }
-    if (adapter) {
-        info->has_adapter = true;
-        info->adapter = g_strdup(adapter);
-    }
+    info->adapter = g_strdup(adapter);
     if (report.guest_kind != REPLAY_EV_NONE) {
-        info->has_came = true;
         info->came = g_strdup(replay_report_kind_name(report.guest_kind));
         if (report.guest_adapter) {
-            info->has_came_adapter = info->has_came_packet = true;
+            info->has_came_packet = true;
             info->came_adapter = g_strdup(report.guest_adapter);
             info->came_packet = report.guest_packet;
         }
@@ -169,8 +165,8 @@ static void replay_report_print(const ReplayEndInfo *info)
     error_printf("  recording: event %" PRId64 " (%s%s%s), packet %" PRId64
                  ", icount %" PRId64 ", chunk %" PRId64,
                  info->event, info->expected,
-                 info->has_adapter ? " of adapter " : "",
-                 info->has_adapter ? info->adapter : "",
+                 info->adapter ? " of adapter " : "",
+                 info->adapter ? info->adapter : "",
                  info->packet, info->recorded_icount, info->chunk);
     if (info->has_file_offset) {
         error_printf(" at file offset %" PRId64, info->file_offset);
@@ -181,9 +177,9 @@ static void replay_report_print(const ReplayEndInfo *info)
                      info->pc);
     }
     error_printf("\n");
-    if (info->has_came) {
+    if (info->came) {
         error_printf("  the guest produced the event '%s'", info->came);
-        if (info->has_came_adapter) {
+        if (info->came_adapter) {
             error_printf(", packet %" PRId64 " through adapter %s",
                          info->came_packet, info->came_adapter);
         }
