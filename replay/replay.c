@@ -21,6 +21,7 @@
 #include "qemu/option.h"
 #include "hw/core/cpu.h"
 #include "sysemu/cpu-timers.h"
+#include "sysemu/replay-base.h"
 #include "sysemu/replay.h"
 #include "sysemu/runstate.h"
 #include "replay-events.h"
@@ -30,8 +31,8 @@
 #include "replay-stream.h"
 
 static struct {
-    /* of Error, owned.  Main thread, before the machine runs. */
-    GSList *blockers;
+    /* The last one, borrowed; or NULL.  Main thread, before the machine runs. */
+    const char *blocker;
     /*
      * the end could not be written or, in a replay, read.  The thread that ends
      * QEMU sets it; the main thread reads it later, without a lock.
@@ -154,9 +155,9 @@ static void replay_at_exit(void)
     if (replay_mode == REPLAY_MODE_NONE) {
         return;
     }
-    if (!qemu_mutex_iothread_locked()) {
+    if (!bql_locked()) {
         /* No other thread may go on once replay_mutex_lock() does nothing. */
-        qemu_mutex_lock_iothread();
+        bql_lock();
     }
     if (replay_mode == REPLAY_MODE_PLAY && current_cpu && current_cpu->running
         && !replay_has_failed()) {
@@ -301,9 +302,9 @@ void replay_start(void)
     if (replay_mode == REPLAY_MODE_NONE) {
         return;
     }
-    if (life.blockers) {
-        error_reportf_err(error_copy(life.blockers->data),
-                          "this machine cannot be recorded or replayed: ");
+    if (life.blocker) {
+        error_report("this machine cannot be recorded or replayed with %s",
+                     life.blocker);
         exit(EXIT_FAILURE);
     }
     if (runstate_check(RUN_STATE_INMIGRATE)) {
@@ -343,7 +344,7 @@ int replay_exit_status(int status)
            ? EXIT_FAILURE : status;
 }
 
-void replay_add_blocker(Error *reason)
+void replay_add_blocker(const char *feature)
 {
-    life.blockers = g_slist_prepend(life.blockers, reason);
+    life.blocker = feature;
 }

@@ -35,7 +35,7 @@ int replay_exit_status(int status)
     return status;
 }
 
-void replay_add_blocker(Error *reason)
+void replay_add_blocker(const char *feature)
 {
 }
 

@@ -155,11 +155,11 @@ int replay_exit_status(int status);
 
 /**
  * replay_add_blocker: forbid record and replay for this machine
- * @reason: the reason; the replay subsystem takes ownership
+ * @feature: what of the machine or which option forbids it; borrowed forever
  *
- * Context: start-up, before replay_start(), which reports @reason.
+ * Context: start-up, before replay_start(), which reports @feature.
  */
-void replay_add_blocker(Error *reason);
+void replay_add_blocker(const char *feature);
 
 /**
  * replay_main_loop_timeout: how long the main loop may sleep
@@ -231,7 +231,7 @@ uint64_t replay_get_current_icount(void);
  * replay_get_instructions: how far the vCPU may run in a replay; limited, so
  * that the main loop gets its turn even if the next event is far away
  *
- * Context: vCPU thread, not locked (the function takes the replay mutex).
+ * Context: vCPU thread, locked.
  * Returns: a number of instructions; 0 if something else has to happen first.
  */
 int replay_get_instructions(void);

@@ -1105,7 +1105,7 @@ static const Refusal shared_memory = {
 
 static const Refusal two_cpus = {
     ONE RECORD " -smp 2",
-    { "cannot be recorded or replayed", "'smp'" },
+    { "cannot be recorded or replayed", "multiple CPUs" },
 };
 
 static const Refusal unknown_rr = {
