@@ -29,7 +29,6 @@ int replay_get_instructions(void)
 {
     uint64_t insns = 0;
 
-    replay_mutex_lock();
     if (replay_next_event_is(REPLAY_EV_INSTRUCTION)) {
         insns = MIN(replay_now.insns_left, BUDGET_MAX_INSNS);
         if (replay_break_icount != UINT64_MAX) {
@@ -43,7 +42,6 @@ int replay_get_instructions(void)
             insns = MIN(insns, replay_break_icount - now);
         }
     }
-    replay_mutex_unlock();
     return insns;
 }
 
