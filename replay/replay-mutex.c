@@ -14,9 +14,11 @@
 
 #include "qemu/osdep.h"
 #include "hw/core/cpu.h"
+#include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "qemu/thread.h"
 #include "sysemu/cpus.h"
+#include "sysemu/replay-base.h"
 #include "sysemu/replay.h"
 #include "replay-mutex.h"
 
@@ -55,7 +57,7 @@ void replay_mutex_lock(void)
      * The thread that holds the replay mutex may be waiting for the BQL, so a
      * thread that waited for the mutex with the BQL held would deadlock.
      */
-    g_assert(!qemu_mutex_iothread_locked());
+    g_assert(!bql_locked());
     g_assert(!held);
 
     WITH_QEMU_LOCK_GUARD(&mutex.lock) {

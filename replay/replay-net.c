@@ -35,6 +35,7 @@
 #include "qemu/main-loop.h"
 #include "sysemu/cpu-timers.h"
 #include "sysemu/cpus.h"
+#include "sysemu/replay-base.h"
 #include "sysemu/replay-net.h"
 #include "trace.h"
 #include "replay-kinds.h"
@@ -229,10 +230,11 @@ static char *replay_net_describe_adapter(const ReplayAdapter *s)
         nic = g_strdup_printf("NIC %s, MAC %s", peer->model, mac);
     }
     /* Only a NIC that gets a virtio header can see the offloads in it. */
-    return g_strdup_printf("%s, virtio header %d bytes%s%s%s", nic,
+    return g_strdup_printf("%s, virtio header %d bytes%s%s%s%s", nic,
                            nc->vnet_hdr_len,
                            nc->vnet_hdr_len ? ", offloads" : "",
                            nc->vnet_hdr_len && qemu_has_ufo(nc) ? ", UFO" : "",
+                           nc->vnet_hdr_len && qemu_has_uso(nc) ? ", USO" : "",
                            peer && peer->link_down ? ", link down" : "");
 }
 

@@ -53,10 +53,9 @@ static int replay_snapshot_post_load(void *opaque, int version_id)
     Error *err = NULL;
 
     if (!qemu_uuid_is_equal(&s->uuid, &before.uuid)) {
-        char here[UUID_FMT_LEN + 1], there[UUID_FMT_LEN + 1];
+        g_autofree char *here = qemu_uuid_unparse_strdup(&before.uuid);
+        g_autofree char *there = qemu_uuid_unparse_strdup(&s->uuid);
 
-        qemu_uuid_unparse(&before.uuid, here);
-        qemu_uuid_unparse(&s->uuid, there);
         error_report("the snapshot belongs to another recording (UUID %s), not "
                      "to '%s' (UUID %s)", there, replay_filename(), here);
         return replay_snapshot_failed(s);

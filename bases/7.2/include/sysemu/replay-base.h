@@ -1,0 +1,23 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Record and replay: names that our files use and that are not the same in each
+ * QEMU.  The names are those of QEMU 10.0.
+ */
+
+#ifndef SYSEMU_REPLAY_BASE_H
+#define SYSEMU_REPLAY_BASE_H
+
+#include "net/net.h"
+#include "qemu/main-loop.h"
+
+#define bql_lock()      qemu_mutex_lock_iothread()
+#define bql_locked()    qemu_mutex_iothread_locked()
+
+/* No back end of this QEMU offers UDP segmentation to the guest. */
+static inline bool qemu_has_uso(NetClientState *nc)
+{
+    return false;
+}
+
+#endif
