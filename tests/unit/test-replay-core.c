@@ -33,7 +33,7 @@ static RunState wanted_state = RUN_STATE__MAX;  /* of a request to stop */
 __thread CPUState *current_cpu;
 CPUTailQ cpus = QTAILQ_HEAD_INITIALIZER(cpus);
 
-int use_icount = 1;
+typeof(use_icount) use_icount = 1;
 
 int64_t icount_get_raw(void)
 {
