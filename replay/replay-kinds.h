@@ -91,6 +91,12 @@ void replay_rng_describe(ReplayLogDescription *d);
 /* Add the adapters to @d, in the order of their numbers in the recording. */
 void replay_net_describe(ReplayLogDescription *d);
 
+/*
+ * Replay, before the machine first runs: unplug the cables that were unplugged
+ * when the recording began.
+ */
+void replay_net_restore_links(void);
+
 /**
  * replay_net_begin: fix the set of adapters, and number them
  * @recorded: replay: the description of the recorded machine, borrowed; record:

@@ -30,13 +30,16 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/util.h"
+#include "qemu/cutils.h"
 #include "qemu/error-report.h"
+#include "qemu/id.h"
 #include "qemu/iov.h"
 #include "qemu/main-loop.h"
 #include "sysemu/cpu-timers.h"
 #include "sysemu/cpus.h"
 #include "sysemu/replay-base.h"
 #include "sysemu/replay-net.h"
+#include "standard-headers/linux/virtio_net.h"
 #include "trace.h"
 #include "replay-kinds.h"
 #include "replay-mutex.h"
@@ -51,6 +54,18 @@ QEMU_BUILD_BUG_ON(REPLAY_NET_PACKET_MAX_BYTES > REPLAY_LOG_DATA_MAX_BYTES);
  * id, a dot and a name follow.
  */
 #define INFO_KEY        REPLAY_LOG_KEY_INFO REPLAY_LOG_KEY_ADAPTER
+#define BACKEND         ".backend"
+#define VERIFY          ".verify"
+#define OFFERS          ".offers"
+
+/* A longer type of a back end is not shown to the user. */
+#define TYPE_MAX_BYTES  32
+
+/* Parts of the text that describes an adapter, which a replay reads. */
+#define TEXT_HEADER     ", virtio header "
+#define TEXT_UFO        ", UFO"
+#define TEXT_USO        ", USO"
+#define TEXT_LINK_DOWN  ", link down"
 
 /*
  * When BLOCK_PACKETS packets or BLOCK_BYTES bytes wait for a NIC, its netdev
@@ -213,8 +228,15 @@ static char *replay_net_mac(NetClientState *nic)
                            mac[2], mac[3], mac[4], mac[5]);
 }
 
+/* What changes at an adapter while the guest runs. */
+typedef struct ReplayNetState {
+    int header_bytes;       /* length of the virtio header; 0 if there is none */
+    bool link_down;
+} ReplayNetState;
+
 /* Returns: what the guest can see of an adapter, owned. */
-static char *replay_net_describe_adapter(const ReplayAdapter *s)
+static char *replay_net_describe_adapter(const ReplayAdapter *s,
+                                         ReplayNetState state)
 {
     NetClientState *nc = s->nf->netdev;
     NetClientState *peer = nc->peer;
@@ -230,13 +252,135 @@ static char *replay_net_describe_adapter(const ReplayAdapter *s)
         nic = g_strdup_printf("NIC %s, MAC %s", peer->model, mac);
     }
     /* Only a NIC that gets a virtio header can see the offloads in it. */
-    return g_strdup_printf("%s, virtio header %d bytes%s%s%s%s", nic,
-                           nc->vnet_hdr_len,
-                           nc->vnet_hdr_len ? ", offloads" : "",
-                           nc->vnet_hdr_len && qemu_has_ufo(nc) ? ", UFO" : "",
-                           nc->vnet_hdr_len && qemu_has_uso(nc) ? ", USO" : "",
-                           peer && peer->link_down ? ", link down" : "");
+    return g_strdup_printf("%s" TEXT_HEADER "%d bytes%s%s%s%s", nic,
+                           state.header_bytes,
+                           state.header_bytes ? ", offloads" : "",
+                           state.header_bytes && qemu_has_ufo(nc)
+                           ? TEXT_UFO : "",
+                           state.header_bytes && qemu_has_uso(nc)
+                           ? TEXT_USO : "",
+                           state.link_down ? TEXT_LINK_DOWN : "");
 }
+
+/* Returns: the state of an adapter as it is now. */
+static ReplayNetState replay_net_state(const ReplayAdapter *s)
+{
+    const NetClientState *nc = s->nf->netdev;
+
+    return (ReplayNetState) {
+        .header_bytes = nc->vnet_hdr_len,
+        .link_down = nc->peer && nc->peer->link_down,
+    };
+}
+
+/* Returns: the value of a key of the recording, borrowed; or NULL. */
+static const char *replay_net_recorded(const char *prefix, const char *name,
+                                       const char *suffix)
+{
+    g_autofree char *key = g_strconcat(prefix, name, suffix, NULL);
+
+    return replay_now.description
+           ? replay_log_description_get(replay_now.description, key) : NULL;
+}
+
+/* Returns: the state in @text, which replay_net_describe_adapter() has made. */
+static ReplayNetState replay_net_parse_state(const char *text)
+{
+    const char *header = strstr(text, TEXT_HEADER);
+    ReplayNetState state = {
+        .link_down = g_str_has_suffix(text, TEXT_LINK_DOWN),
+    };
+
+    if (header) {
+        qemu_strtoi(header + strlen(TEXT_HEADER), NULL, 10,
+                    &state.header_bytes);
+    }
+    return state;
+}
+
+/*
+ * The description is that of the machine when the recording began.  If a replay
+ * begins at a snapshot, the snapshot has the state of its own moment.
+ */
+static ReplayNetState replay_net_state_at_begin(const ReplayAdapter *s)
+{
+    const char *text = replay_net_recorded(REPLAY_LOG_KEY_ADAPTER,
+                                           s->netdev_id, "");
+
+    return text && replay_now.icount ? replay_net_parse_state(text)
+                                     : replay_net_state(s);
+}
+
+/* --- What the back end of a netdev offers to its NIC --------------------- */
+
+/* A recording that was made before there was a key for them. */
+static bool replay_net_offered_in_text(const char *text, const char *feature)
+{
+    return replay_net_parse_state(text).header_bytes > 0
+           && (g_str_has_prefix(feature, REPLAY_NET_HEADER)
+               || (g_str_equal(feature, REPLAY_NET_UFO)
+                   && strstr(text, TEXT_UFO))
+               || (g_str_equal(feature, REPLAY_NET_USO)
+                   && strstr(text, TEXT_USO)));
+}
+
+bool replay_net_offered(const char *name, const char *feature)
+{
+    const char *features = replay_net_recorded(INFO_KEY, name, OFFERS);
+    const char *text = replay_net_recorded(REPLAY_LOG_KEY_ADAPTER, name, "");
+    g_auto(GStrv) words = NULL;
+
+    if (!features) {
+        return text && replay_net_offered_in_text(text, feature);
+    }
+    words = g_strsplit(features, " ", 0);
+    return g_strv_contains((const char *const *)words, feature);
+}
+
+const char *replay_net_backend(const char *name)
+{
+    const char *type = replay_net_recorded(INFO_KEY, name, BACKEND);
+
+    return type && id_wellformed(type) && strlen(type) <= TYPE_MAX_BYTES
+           ? type : NULL;
+}
+
+char *replay_net_header(int len_bytes)
+{
+    return g_strdup_printf(REPLAY_NET_HEADER "-%d", len_bytes);
+}
+
+/* Returns: the features that the back end of @nc has, owned. */
+static char *replay_net_offers(NetClientState *nc)
+{
+    static const int headers[] = {
+        sizeof(struct virtio_net_hdr),
+        sizeof(struct virtio_net_hdr_mrg_rxbuf),
+        sizeof(struct virtio_net_hdr_v1_hash),
+    };
+    GString *features = g_string_new(NULL);
+    size_t i;
+
+    if (qemu_has_vnet_hdr(nc)) {
+        g_string_append(features, REPLAY_NET_HEADER);
+        for (i = 0; i < ARRAY_SIZE(headers); i++) {
+            g_autofree char *header = replay_net_header(headers[i]);
+
+            if (qemu_has_vnet_hdr_len(nc, headers[i])) {
+                g_string_append_printf(features, " %s", header);
+            }
+        }
+        if (qemu_has_ufo(nc)) {
+            g_string_append(features, " " REPLAY_NET_UFO);
+        }
+        if (qemu_has_uso(nc)) {
+            g_string_append(features, " " REPLAY_NET_USO);
+        }
+    }
+    return g_string_free(features, false);
+}
+
+/* --- The description of the machine -------------------------------------- */
 
 static int replay_net_compare(gconstpointer a, gconstpointer b)
 {
@@ -258,19 +402,43 @@ void replay_net_describe(ReplayLogDescription *d)
         ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
         g_autofree char *key = NULL, *value = NULL;
         g_autofree char *backend = NULL, *verify = NULL;
+        g_autofree char *offers = NULL, *features = NULL;
 
         if (!s->nf) {
             continue;
         }
         key = g_strconcat(REPLAY_LOG_KEY_ADAPTER, s->netdev_id, NULL);
-        value = replay_net_describe_adapter(s);
-        backend = g_strconcat(INFO_KEY, s->netdev_id, ".backend", NULL);
-        verify = g_strconcat(INFO_KEY, s->netdev_id, ".verify", NULL);
+        value = replay_net_describe_adapter(s, replay_net_state_at_begin(s));
+        backend = g_strconcat(INFO_KEY, s->netdev_id, BACKEND, NULL);
+        verify = g_strconcat(INFO_KEY, s->netdev_id, VERIFY, NULL);
+        offers = g_strconcat(INFO_KEY, s->netdev_id, OFFERS, NULL);
+        features = replay_net_offers(s->nf->netdev);
         replay_log_description_add(d, key, value);
         replay_log_description_add(d, backend,
             NetClientDriver_str(s->nf->netdev->info->type));
         replay_log_description_add(d, verify,
                                    FilterReplayVerify_str(s->verify));
+        replay_log_description_add(d, offers, features);
+    }
+}
+
+void replay_net_restore_links(void)
+{
+    guint i;
+
+    if (replay_now.icount) {
+        /* The snapshot has restored them. */
+        return;
+    }
+    for (i = 0; net.adapters && i < net.adapters->len; i++) {
+        ReplayAdapter *s = g_ptr_array_index(net.adapters, i);
+        const char *text = s->nf ? replay_net_recorded(REPLAY_LOG_KEY_ADAPTER,
+                                                       s->netdev_id, "") : NULL;
+
+        if (text && replay_net_parse_state(text).link_down
+            && !replay_net_state(s).link_down) {
+            net_set_link(s->nf->netdev->name, false, NULL);
+        }
     }
 }
 
@@ -296,12 +464,9 @@ static void replay_net_number(ReplayAdapter *s, FilterReplayVerify recorded)
     g_ptr_array_add(net.by_id_in_log, s);
 }
 
-static FilterReplayVerify
-replay_net_recorded_verify(const ReplayLogDescription *recorded,
-                           const char *netdev_id)
+static FilterReplayVerify replay_net_recorded_verify(const char *netdev_id)
 {
-    g_autofree char *key = g_strconcat(INFO_KEY, netdev_id, ".verify", NULL);
-    const char *value = replay_log_description_get(recorded, key);
+    const char *value = replay_net_recorded(INFO_KEY, netdev_id, VERIFY);
 
     return qapi_enum_parse(&FilterReplayVerify_lookup, value ?: "off",
                            FILTER_REPLAY_VERIFY_OFF, NULL);
@@ -339,8 +504,7 @@ static void replay_net_begin_replay(const ReplayLogDescription *recorded)
             ReplayAdapter *s = replay_net_find(netdev_id)
                                ?: replay_net_new_adapter(netdev_id);
 
-            replay_net_number(s, replay_net_recorded_verify(recorded,
-                                                            netdev_id));
+            replay_net_number(s, replay_net_recorded_verify(netdev_id));
         }
     }
 }
@@ -827,7 +991,8 @@ ReplayAdapterInfoList *replay_net_query(void)
         }
         info = g_new0(ReplayAdapterInfo, 1);
         info->netdev = g_strdup(s->netdev_id);
-        info->description = replay_net_describe_adapter(s);
+        info->description = replay_net_describe_adapter(s,
+                                                        replay_net_state(s));
         replay_net_query_nic(s, info);
         *qapi_ReplayAdapterInfo_base(info) = *s->counters;
         QAPI_LIST_APPEND(tail, info);

@@ -76,6 +76,9 @@ static bool replay_begin(Error **errp)
     if (!replay_disk_begin(errp)) {
         return false;
     }
+    if (replay_mode == REPLAY_MODE_PLAY) {
+        replay_net_restore_links();
+    }
     now = replay_machine_describe();
     if (replay_mode == REPLAY_MODE_RECORD) {
         if (!replay_stream_describe(now, errp)) {

@@ -14,6 +14,8 @@
 #include "monitor/hmp.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-replay.h"
+#include "qapi/qapi-visit-net.h"
+#include "qapi/qobject-input-visitor.h"
 #include "qemu/error-report.h"
 #include "sysemu/replay.h"
 #include "ui/input.h"
@@ -106,6 +108,35 @@ bool replay_net_nic_ready(void)
 bool filter_replay_attach(NetClientState **ncs, int queues, Error **errp)
 {
     return true;
+}
+
+int replay_netdev_init(const Netdev *netdev, const char *id,
+                       NetClientState *peer, Error **errp)
+{
+    error_setg(errp, "%s", replay_not_built);
+    return -1;
+}
+
+const Netdev *replay_netdev_replace(const Netdev *netdev, Netdev *stand_in)
+{
+    return netdev;
+}
+
+Netdev *replay_netdev_from_opts(QemuOpts *opts)
+{
+    return NULL;
+}
+
+Netdev *replay_netdev_from_string(const char *optarg, Error **errp)
+{
+    Visitor *v = qobject_input_visitor_new_str(optarg, "type", errp);
+    Netdev *netdev = NULL;
+
+    if (v) {
+        visit_type_Netdev(v, NULL, &netdev, errp);
+        visit_free(v);
+    }
+    return netdev;
 }
 
 /* --- Disks ------------------------------------------------------------- */

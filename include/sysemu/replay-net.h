@@ -126,6 +126,47 @@ void replay_net_sent(ReplayAdapter *s, const struct iovec *iov, int iovcnt,
 char *replay_net_name(const char *netdev_id);
 
 /**
+ * REPLAY_NET_HEADER, REPLAY_NET_UFO, REPLAY_NET_USO - features of a back end,
+ * in the description of a recording: it puts a virtio header before packets,
+ * and this header can describe segments of UDP
+ *
+ * replay_net_header() names the lengths that the header can have.
+ */
+#define REPLAY_NET_HEADER               "header"
+#define REPLAY_NET_UFO                  "ufo"
+#define REPLAY_NET_USO                  "uso"
+
+/**
+ * replay_net_header: the feature of a virtio header of a length
+ * @len_bytes: the length
+ *
+ * Context: any thread.
+ * Returns: its name, owned.
+ */
+char *replay_net_header(int len_bytes);
+
+/**
+ * replay_net_offered: did the back end of a netdev have a feature in the
+ * recording?
+ * @name: replay_net_name() of the netdev, borrowed
+ * @feature: one of the features above, borrowed
+ *
+ * Context: replay; main loop or vCPU thread, BQL.
+ * Returns: true if it had; false also if the recording has no such adapter.
+ */
+bool replay_net_offered(const char *name, const char *feature);
+
+/**
+ * replay_net_backend: the type of back end that a netdev had in the recording
+ * @name: replay_net_name() of the netdev, borrowed
+ *
+ * Context: replay; main loop.
+ * Returns: the type, borrowed; NULL if the recording has no such adapter, or
+ * does not name its type.
+ */
+const char *replay_net_backend(const char *name);
+
+/**
  * replay_net_is_fixed: is the set of adapters fixed?
  *
  * Context: main loop, BQL.

@@ -34,6 +34,7 @@
 #include "qapi/qapi-types-run-state.h"
 #include "qapi/qapi-types-replay.h"
 #include "qapi/qapi-types-ui.h"
+#include "qapi/qapi-types-net.h"
 #include "block/aio.h"
 #include "net/queue.h"
 
@@ -813,6 +814,59 @@ bool replay_net_only_moves_packets(const GPollFD *fds, int n);
  * Returns: true; false with @errp set.
  */
 bool filter_replay_attach(NetClientState **ncs, int queues, Error **errp);
+
+/**
+ * replay_netdev_init: make a netdev of the type replay, which neither sends nor
+ * receives
+ * @netdev: its options, borrowed
+ * @id: its id, borrowed
+ * @peer: the port of a hub to which it is attached, borrowed; NULL if there is
+ *        none
+ * @errp: set outside of a replay
+ *
+ * The netdev tells its NIC that it has the header and the offloads that the
+ * netdev with this id had in the recording.
+ *
+ * Context: main loop, BQL.
+ * Returns: 0; -1 with @errp set.
+ */
+int replay_netdev_init(const Netdev *netdev, const char *id,
+                       NetClientState *peer, Error **errp);
+
+/**
+ * replay_netdev_replace: choose the netdev that is made in place of another
+ * @netdev: what the user asks for, borrowed
+ * @stand_in: filled in if @netdev is replaced; refers to strings of @netdev
+ *
+ * A replay opens no back end: it makes a netdev of the type replay in place of
+ * each.
+ *
+ * Context: main loop, BQL.
+ * Returns: @stand_in in a replay if @netdev has a back end; else @netdev.
+ */
+const Netdev *replay_netdev_replace(const Netdev *netdev, Netdev *stand_in);
+
+/**
+ * replay_netdev_from_opts: choose the netdev that is made in place of another
+ * whose options are not parsed yet
+ * @opts: options of -netdev, -nic, -net or netdev_add, borrowed
+ *
+ * Context: main loop, BQL.
+ * Returns: an owned netdev of the type replay; NULL if QEMU has to parse @opts:
+ * outside of a replay, or without a back end, or without an id.
+ */
+Netdev *replay_netdev_from_opts(QemuOpts *opts);
+
+/**
+ * replay_netdev_from_string: the same for a netdev that QEMU cannot parse
+ * @optarg: argument of -netdev, JSON or keys and values, borrowed
+ * @errp: set if @optarg cannot be parsed
+ *
+ * Context: main loop, BQL.
+ * Returns: an owned netdev, in a replay of the type replay; NULL with @errp
+ * set.
+ */
+Netdev *replay_netdev_from_string(const char *optarg, Error **errp);
 
 /**
  * replay_link_set: the user unplugs or plugs in a network cable

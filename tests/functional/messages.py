@@ -61,8 +61,6 @@ DISK_PASSTHROUGH = "disk '{disk}' cannot be recorded: scsi-block passes the gues
 
 OTHER_MACHINE = 'was made on another machine'
 OTHER_VALUE = "{key}: recorded as '{then}', now '{now}'"
-OTHER_NIC = "adapter.n0: recorded as 'NIC virtio-net-pci"
-VIRTIO_HEADER = 'virtio header'
 TWO_QUEUES = "netdev 'n0' of type tap has more than one queue"
 NOT_RECORDABLE = 'nothing could be recorded'
 

@@ -7,6 +7,9 @@ sockets, whose descriptors it sends to its caller.  They stay in that
 namespace, whichever process uses them.  The program needs no other tool, and
 needs root only where the kernel does not permit user namespaces.  The
 namespace ends when its last descriptor is closed.
+
+"namespace.py run COMMAND..." executes a command in a namespace without any
+network, in which not even loopback is up, and without /dev/net/tun.
 """
 
 import array
@@ -20,7 +23,8 @@ import subprocess
 import sys
 
 # The flags of unshare(), the requests of ioctl() and their flags.
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
 TUNSETIFF = 0x400454ca
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 2, 0x1000, 0x4000, 0x100
 SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK = 0x8914, 0x8916, 0x891c
@@ -29,6 +33,10 @@ IFF_UP = 1
 
 # The number of sockets of each kind that a test can take.
 SOCKETS = 4
+
+
+# Words before a command that is to have no network.
+WITHOUT_NETWORK = (sys.executable, '-B', os.path.abspath(__file__), 'run')
 
 
 class Namespace:
@@ -78,14 +86,35 @@ class Namespace:
         self.socks = []
 
 
-def enter():
-    """Move this process into a new network namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def enter(more=0):
+    """Move this process into a new network namespace, and into those that
+    @more flags name.
+    """
     for flags in (CLONE_NEWNET, CLONE_NEWUSER | CLONE_NEWNET):
-        if libc.unshare(flags) == 0:
+        if LIBC.unshare(flags | more) == 0:
             return
     number = ctypes.get_errno()
     raise OSError(number, 'no network namespace: ' + os.strerror(number))
+
+
+def hide(folder):
+    """Put an empty folder over @folder, in this mount namespace."""
+    for arguments in ((None, b'/', None, MS_REC | MS_PRIVATE, None),
+                      (b'none', folder.encode(), b'tmpfs', 0, None)):
+        if LIBC.mount(*arguments) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), folder)
+
+
+def run(command):
+    """Execute @command where there is no network."""
+    enter(CLONE_NEWNS)
+    if os.path.exists('/dev/net'):
+        hide('/dev/net')
+    os.execvp(command[0], command)
 
 
 def request_of(name, more=b''):
@@ -123,6 +152,8 @@ def make_tap(number, flags, queues):
 
 
 def main():
+    if sys.argv[1] == 'run':
+        run(sys.argv[2:])
     back_fd, taps, vnet_hdr, queues = map(int, sys.argv[1:])
     flags = IFF_TAP | IFF_NO_PI
     flags |= IFF_VNET_HDR if vnet_hdr else 0

@@ -12,7 +12,8 @@
     +------------------+          +------------------------+    | namespace  |
                                                                 +------------+
 
-Each recording is replayed with no peer at the other end.
+Each recording is replayed by the same command line where there is no network,
+and without the descriptors of sockets and taps that the command line names.
 """
 
 import concurrent.futures
@@ -27,7 +28,8 @@ import measure
 import messages
 import peer
 import rr
-from namespace import Namespace
+import test_snapshots
+from namespace import Namespace, WITHOUT_NETWORK
 
 FILE = rr.Payload(2_000_000)
 
@@ -177,10 +179,10 @@ def record_conversations(test, machine, links, mtu=1500):
 
 
 def replay_in_silence(test, machine, links, **options):
-    """Replay with the same links, but without stations, and check that QEMU
-    sends nothing.
+    """Replay with the same command line, but without the links and without a
+    network, and check that QEMU sends nothing.
     """
-    replayed = test.replay(machine, fds=descriptors(links), **options)
+    replayed = test.replay(machine, wrapper=WITHOUT_NETWORK, **options)
     for link in links:
         count = link.heard()
         rr.check(count == 0, f'the replay has sent {count} bytes to '
@@ -235,8 +237,8 @@ def jumbo_frames(test):
 
 @rr.scenario('backends/replayed-with-others/replay-identically')
 def replayed_with_others(test):
-    """The recording is made with socket and stream, and replayed with slirp
-    and with dgram: a replay does not depend on the back end.
+    """The recording is made with socket and stream, and replayed with the
+    options of slirp and of dgram: a replay does not look at them.
     """
     models = ('virtio-net-pci', 'i82559er')
     links = [lasting(test, link())
@@ -354,7 +356,7 @@ def on_a_hub(test, extra, nics, filters):
     for nic in rr.traffic(recorded):
         rr.check(nic['rx_packets'] > 0, f'{nic["interface"]} heard nothing')
     server.stop()
-    replayed = test.replay(machine, extra=extra)
+    replayed = test.replay(machine, extra=extra, wrapper=WITHOUT_NETWORK)
 
     test.compare(recorded, replayed, server)
 
@@ -482,7 +484,7 @@ def tap_offloads(test):
     """Host and guest exchange segments of up to 64 KiB, without checksums.
     Both send and receive, through TCP and UDP.
 
-    The replay has the same taps, but no peer answers there.
+    The replay has no taps and no network.
     """
     models = ('virtio-net-pci', 'e1000e', 'vmxnet3')
     space = namespace(test, len(models))
@@ -515,32 +517,71 @@ def tap_offloads(test):
                  or nic['rx_bytes'] > 3000 * nic['rx_packets'],
                  f'{nic["interface"]} received no long segments: {nic}')
     server.stop()
-    replayed = test.replay(machine, fds=space.taps)
+    replayed = test.replay(machine, wrapper=WITHOUT_NETWORK)
 
     test.compare(recorded, replayed, server)
 
 
-@rr.scenario('tap/no-virtio-header/replays-with-slirp')
-def tap_replayed_with_slirp(test):
-    """The taps have no virtio header, so the host sends complete frames.  The
-    replay uses slirp instead of the taps.
-    """
-    models = ('virtio-net-pci', 'e1000e')
-    space = namespace(test, len(models), vnet_hdr=False)
-    server = test.server(FILE, listener=space.listener())
+def downloading_machine(models, space, server):
+    """A guest that downloads a file through each of its taps."""
     steps = []
     for number in range(len(models)):
         steps += [f'static,eth{number},10.2.{number}.15/24',
                   'get,' + server.url(FILE, host=f'10.2.{number}.1')]
-    machine = rr.Machine(nics=tap_nics(models, space), steps=tuple(steps))
+    return rr.Machine(nics=tap_nics(models, space), steps=tuple(steps))
+
+
+@rr.scenario('tap/no-virtio-header/replays-identically')
+def tap_without_header(test):
+    """The taps have no virtio header, so the host sends complete frames.  The
+    NICs of the replay find no header either.
+    """
+    models = ('virtio-net-pci', 'e1000e')
+    space = namespace(test, len(models), vnet_hdr=False)
+    server = test.server(FILE, listener=space.listener())
+    machine = downloading_machine(models, space, server)
 
     recorded = test.record(machine, fds=space.taps)
     rr.check_downloads(recorded, FILE, FILE)
     server.stop()
-    replayed = test.replay(dataclasses.replace(machine, nics=tuple(
-        rr.Nic(model, f'n{number}') for number, model in enumerate(models))))
+    replayed = test.replay(machine, wrapper=WITHOUT_NETWORK)
 
     test.compare(recorded, replayed, server)
+
+
+@rr.scenario('tap/snapshot-with-header-in-use/replays-identically')
+def tap_snapshot(test):
+    """A replay saves a snapshot while the drivers of the NICs use the virtio
+    header of taps.  Another replay begins there.  Neither has a tap.
+    """
+    models = ('virtio-net-pci', 'e1000e')
+    space = namespace(test, len(models))
+    server = test.server(FILE, listener=space.listener())
+    machine = downloading_machine(models, space, server)
+    extra = test_snapshots.image(test)
+
+    recorded = test.record(machine, fds=space.taps, extra=extra)
+    rr.check_downloads(recorded, FILE, FILE)
+    server.stop()
+    middle = next(event.icount for event
+                  in faults.Recording(recorded.recording).of('async-net')
+                  if len(event.data) > 3000)
+    run = test.run(machine, 'replay', name='first', extra=(*extra, '-S'),
+                   wrapper=WITHOUT_NETWORK)
+    run.qmp.command('replay-break', icount=middle)
+    run.qmp.command('cont')
+    test_snapshots.wait_stop_at(run, middle)
+    answer = test_snapshots.human(run, 'savevm middle')
+    rr.check(not answer, f'{run}: savevm says {answer!r}')
+    run.qmp.command('cont')
+    first = run.finish()
+    second = test.replay(machine, name='second', extra=extra,
+                         icount='rrsnapshot=middle', wrapper=WITHOUT_NETWORK)
+
+    test.compare(recorded, first, server)
+    rr.check(second.console()
+             and recorded.console().endswith(second.console()),
+             'the replay from the snapshot has written something else')
 
 
 def refused(run, *texts):
@@ -549,43 +590,6 @@ def refused(run, *texts):
     for text in texts:
         rr.check(text in run.stderr(),
                  f'{run}: "{text}" is not in {run.stderr()!r}')
-
-
-def started(test, machine, **options):
-    """Record a machine that ends as soon as it runs."""
-    run = test.run(machine, 'record', **options)
-    run.qmp.command('quit')
-    return run.finish()
-
-
-@rr.scenario('tap/virtio-header-is-missing/refused')
-def header_is_missing(test):
-    """The NIC is recorded with a tap, whose virtio header it uses, and
-    replayed with slirp, which has none.  QEMU refuses to replay.
-    """
-    space = namespace(test, 1)
-    machine = rr.Machine(nics=tap_nics(('virtio-net-pci',), space))
-
-    started(test, machine, fds=space.taps)
-    run = test.run(rr.Machine(nics=(rr.Nic('virtio-net-pci'),)), 'replay')
-
-    refused(run, messages.OTHER_MACHINE, messages.OTHER_NIC,
-            messages.VIRTIO_HEADER)
-
-
-@rr.scenario('tap/virtio-header-is-unused/replays-with-slirp')
-def header_is_unused(test):
-    """The NIC is recorded with a tap, whose virtio header it does not use.
-    It is replayed with slirp.
-    """
-    space = namespace(test, 1)
-    machine = rr.Machine(nics=tap_nics(('e1000',), space))
-
-    started(test, machine, fds=space.taps)
-    replayed = test.replay(rr.Machine(nics=(rr.Nic('e1000'),)))
-
-    rr.check(messages.OTHER_MACHINE not in replayed.stderr(),
-             replayed.stderr())
 
 
 @rr.scenario('tap/two-queues/refused')

@@ -161,25 +161,90 @@ static void test_stop_replay(const void *opaque)
     vm_quit_failed(vm);
 }
 
-static void test_muted(const void *opaque)
+/* A replay does not even make the socket of its netdev. */
+static void test_silent(const void *opaque)
 {
-    uint8_t frame[FRAME_MIN_BYTES];
+    g_autofree char *info = NULL;
     Vm *vm;
-    int i;
 
     record(10, ONE RECORD);
+    unlink("n0.qemu");
 
-    vm = vm_start(ONE REPLAY " -S");
-    vm_greet(vm);
     peer_open(0);
-    for (i = 0; i < 3; i++) {
-        frame_make(frame, sizeof(frame), COMMAND_EXIT);
-        peer_send(0, frame, sizeof(frame));
-    }
-    vm_wait_counter(vm, "f0", "muted", 3);
+    vm = vm_start(ONE REPLAY " -S");
+    info = vm_human(vm, "info network");
+    assert_says(info, SAYS("n0: index=0,type=replay,recorded as dgram"));
+    g_assert_false(g_file_test("n0.qemu", G_FILE_TEST_EXISTS));
     vm_continue(vm);
     replay_finish_identical(vm, EXIT_STATUS);
     g_assert_true(peer_is_silent(0));
+}
+
+#define OTHER(netdev)       MACHINE " -netdev " netdev NIC0 FILTER(0)
+
+/* Whatever a netdev needs of its host does not matter. */
+static void test_other_back_end(const void *opaque)
+{
+    static const char *const others[] = {
+        OTHER("replay,id=n0"),
+        OTHER("tap,id=n0,ifname=none,script=/none,vhost=on,queues=2"),
+        OTHER("tap,id=n0,fd=12345"),
+        OTHER("bridge,id=n0,br=none,helper=/none"),
+        OTHER("l2tpv3,id=n0,src=host.invalid,dst=host.invalid,txsession=1"),
+        OTHER("vde,id=n0,sock=/none"),
+        OTHER("stream,id=n0,server=off,addr.type=unix,addr.path=none"),
+        OTHER("stream,id=n0,server=sometimes,addr.type=pigeon"),
+        OTHER("user,id=n0,ipv6-net=fec0::/64,smb=/none,hostname=a"),
+        OTHER("no-such-type,id=n0,nothing=none"),
+        OTHER("'{\"type\": \"no-such-type\", \"id\": \"n0\", \"a\": [1]}'"),
+        OTHER("'{\"type\": \"tap\", \"id\": \"n0\", \"script\": \"/none\"}'"),
+    };
+    size_t i;
+
+    record(2, ONE RECORD);
+    for (i = 0; i < ARRAY_SIZE(others); i++) {
+        g_autofree char *options = g_strconcat(others[i], REPLAY, NULL);
+
+        assert_replays(options);
+    }
+}
+
+/* The replay begins although another process has the port of hostfwd=. */
+static void test_port_taken(const void *opaque)
+{
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    socklen_t len = sizeof(addr);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    g_autofree char *options = NULL;
+
+    record(2, ONE RECORD);
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, len), ==, 0);
+    g_assert_cmpint(listen(fd, 1), ==, 0);
+    g_assert_cmpint(getsockname(fd, (struct sockaddr *)&addr, &len), ==, 0);
+    options = g_strdup_printf(OTHER("user,id=n0,hostfwd=tcp:127.0.0.1:%d-:80")
+                              REPLAY, ntohs(addr.sin_port));
+    assert_replays(options);
+    close(fd);
+}
+
+static void test_netdev_add(const void *opaque)
+{
+    g_autofree char *answer = NULL, *info = NULL;
+    Vm *vm;
+
+    record(2, ONE RECORD);
+    vm = vm_start(ONE REPLAY " -S");
+    vm_command(vm, "{ 'execute': 'netdev_add', 'arguments': { 'type': 'tap', "
+               "'id': 'n7', 'ifname': 'none' } }");
+    answer = vm_human(vm, "netdev_add no-such-type,id=n8,nothing=none");
+    g_assert_cmpstr(answer, ==, "");
+    info = vm_human(vm, "info network");
+    assert_says(info, SAYS("n7: index=0,type=replay,recorded as nothing",
+                           "n8: index=0,type=replay,recorded as nothing"));
+    vm_continue(vm);
+    replay_finish_identical(vm, EXIT_STATUS);
 }
 
 /* Returns: the counters of the adapter as text, owned. */
@@ -902,12 +967,25 @@ static void test_link_before_start(const void *opaque)
     vm_command(vm, "{ 'execute': 'quit' }");
     recorder_finish(vm, EXIT_SUCCESS);
 
-    assert_refused(vm_start(ONE REPLAY),
-                   SAYS("adapter.n0: recorded as", "link down"));
+    /* The replay gives the link this state, unless the user has done so. */
+    replay_finish_identical(vm_start(ONE REPLAY), EXIT_SUCCESS);
     vm = vm_start(ONE REPLAY " -S");
     set_link(vm, false);
     vm_continue(vm);
     replay_finish_identical(vm, EXIT_SUCCESS);
+}
+
+static void test_link_before_replay(const void *opaque)
+{
+    g_autofree char *output = NULL;
+    Vm *vm;
+
+    record_to_quit(1, ONE RECORD);
+    vm = vm_start(ONE REPLAY " -S");
+    set_link(vm, false);
+    vm_continue(vm);
+    output = vm_finish(vm, EXIT_FAILURE);
+    assert_says(output, SAYS("adapter.n0: recorded as", "link down"));
 }
 
 static void refuse_plugging(Vm *vm, const char *why)
@@ -1010,6 +1088,21 @@ static void test_refused(const void *opaque)
 static const Refusal two_filters = {
     ONE " -object filter-replay,id=other,netdev=n0" RECORD,
     { "'n0'", "'f0'", "One on each netdev is enough" },
+};
+
+static const Refusal replay_netdev_plain = {
+    OTHER("replay,id=n0"),
+    { "netdev 'n0': the type replay exists only in a replay" },
+};
+
+static const Refusal replay_netdev_record = {
+    OTHER("replay,id=n0") RECORD,
+    { "netdev 'n0': the type replay exists only in a replay" },
+};
+
+static const Refusal unknown_netdev = {
+    OTHER("'{\"type\": \"no-such-type\", \"id\": \"n0\"}'") RECORD,
+    { "'type' does not accept value 'no-such-type'" },
 };
 
 static const Refusal queue_rx = {
@@ -1234,6 +1327,7 @@ static void test_unchecked_machine(const void *opaque)
 static void test_other_guest(const void *opaque)
 {
     g_autofree char *bios = file_read("bios", NULL);
+    g_autofree char *output = NULL;
 
     g_assert_cmpint(bios[SENT_BYTES_OFFSET], ==, FRAME_MIN_BYTES);
     record(2, ONE RECORD);
@@ -2010,6 +2104,8 @@ static char *recording_list(void)
     return g_string_free(g_steal_pointer(&list), false);
 }
 
+/* --- Files that the guest can see ---------------------------------------- */
+
 static void test_kept_decodes(const void *opaque)
 {
     g_autofree char *expected = file_read_data(KEPT ".events");
@@ -2709,7 +2805,10 @@ static const Test tests[] = {
     { "recorder-quits/identical", test_quit },
     { "recording-stops/identical", test_stop_continue },
     { "replay-stops/identical", test_stop_replay },
-    { "replay/is-muted", test_muted },
+    { "replay/opens-no-back-end", test_silent },
+    { "other-back-end/identical", test_other_back_end },
+    { "port-of-back-end-is-taken/identical", test_port_taken },
+    { "netdev-add-before-replay/opens-no-back-end", test_netdev_add },
     { "replay/counts-the-same", test_counters },
     { "options-in-other-order/identical", test_other_order },
     { "chardevs-in-other-order/identical", test_chardevs_in_other_order },
@@ -2735,11 +2834,17 @@ static const Test tests[] = {
     { "link-changes/identical", test_link },
     { "link-with-long-name/refused", test_link_long_name },
     { "link-of-replay/refused", test_link_of_replay },
-    { "link-down-before-start/compared", test_link_before_start },
+    { "link-down-before-start/identical", test_link_before_start },
+    { "link-down-before-replay/refused", test_link_before_replay },
     { "plugging/refused", test_plugging },
     { "plugging-before-start/allowed", test_plugging_before_start },
     { "without-rr/everything-passes", test_without_rr },
 
+    { "netdev-replay/refused", test_refused, &replay_netdev_plain },
+    { "netdev-replay-while-recording/refused", test_refused,
+      &replay_netdev_record },
+    { "unknown-netdev-while-recording/refused", test_refused,
+      &unknown_netdev },
     { "two-filters-on-netdev/refused", test_refused, &two_filters },
     { "queue-rx/refused", test_refused, &queue_rx },
     { "queue-tx/refused", test_refused, &queue_tx },

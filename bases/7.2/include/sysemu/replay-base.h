@@ -14,10 +14,4 @@
 #define bql_lock()      qemu_mutex_lock_iothread()
 #define bql_locked()    qemu_mutex_iothread_locked()
 
-/* No back end of this QEMU offers UDP segmentation to the guest. */
-static inline bool qemu_has_uso(NetClientState *nc)
-{
-    return false;
-}
-
 #endif

@@ -1,0 +1,203 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The netdev of a replay: a stand-in for the back end of the recorder.
+ *
+ * A replay exchanges no packet with the outside, so it opens no back end.  The
+ * user keeps the command line of the recording.  Whatever type and options it
+ * names for a netdev, this file makes a netdev with the same id that neither
+ * sends nor receives.  A NIC asks its netdev which header and which offloads
+ * it has, and tells the guest; the stand-in gives the answers that the
+ * recording has.
+ *
+ *   -netdev tap,id=n0,ifname=...     replay_netdev_from_opts()
+ *   -netdev stream,id=n0,...         replay_netdev_from_string()
+ *   QMP netdev_add                   replay_netdev_replace()
+ *   all, and -netdev replay,id=n0    replay_netdev_init()
+ *
+ * The first two look only at type and id, because this QEMU may not know the
+ * others: it may be built without a back end.
+ *
+ * Ports of a hub stay what they are, because they lead to nothing outside.
+ */
+
+#include "qemu/osdep.h"
+#include "net/net.h"
+#include "qapi/error.h"
+#include "qapi/qapi-visit-net.h"
+#include "qapi/qobject-input-visitor.h"
+#include "qapi/visitor.h"
+#include "qemu/option.h"
+#include "sysemu/replay.h"
+#include "sysemu/replay-net.h"
+
+typedef struct ReplayNetdev {
+    NetClientState nc;
+    char *name;                 /* in the recording, owned */
+} ReplayNetdev;
+
+/* --- The netdev as its NIC sees it -------------------------------------- */
+
+/* Only a hub, whose NIC has the filter, gives packets to this netdev. */
+static ssize_t replay_netdev_receive(NetClientState *nc, const uint8_t *buf,
+                                     size_t len_bytes)
+{
+    return len_bytes;
+}
+
+static bool replay_netdev_offers(NetClientState *nc, const char *feature)
+{
+    return replay_net_offered(DO_UPCAST(ReplayNetdev, nc, nc)->name, feature);
+}
+
+static bool replay_netdev_has_header_of(NetClientState *nc, int len_bytes)
+{
+    g_autofree char *feature = replay_net_header(len_bytes);
+
+    return replay_netdev_offers(nc, feature);
+}
+
+static bool replay_netdev_has_header(NetClientState *nc)
+{
+    return replay_netdev_offers(nc, REPLAY_NET_HEADER);
+}
+
+static bool replay_netdev_has_ufo(NetClientState *nc)
+{
+    return replay_netdev_offers(nc, REPLAY_NET_UFO);
+}
+
+static bool replay_netdev_has_uso(NetClientState *nc)
+{
+    return replay_netdev_offers(nc, REPLAY_NET_USO);
+}
+
+static void replay_netdev_set_header(NetClientState *nc, int len_bytes)
+{
+    /* net/net.c keeps the length, which a snapshot's description needs. */
+}
+
+static void replay_netdev_cleanup(NetClientState *nc)
+{
+    qemu_purge_queued_packets(nc);
+    g_free(DO_UPCAST(ReplayNetdev, nc, nc)->name);
+}
+
+static NetClientInfo replay_netdev_info = {
+    .type = NET_CLIENT_DRIVER_REPLAY,
+    .size = sizeof(ReplayNetdev),
+    .receive = replay_netdev_receive,
+    .cleanup = replay_netdev_cleanup,
+    .has_ufo = replay_netdev_has_ufo,
+    .has_uso = replay_netdev_has_uso,
+    .has_vnet_hdr = replay_netdev_has_header,
+    .has_vnet_hdr_len = replay_netdev_has_header_of,
+    .set_vnet_hdr_len = replay_netdev_set_header,
+};
+
+int replay_netdev_init(const Netdev *netdev, const char *id,
+                       NetClientState *peer, Error **errp)
+{
+    NetClientState *nc;
+    ReplayNetdev *s;
+    const char *backend;
+
+    if (replay_mode != REPLAY_MODE_PLAY) {
+        error_setg(errp, "netdev '%s': the type replay exists only in a "
+                   "replay", id);
+        error_append_hint(errp, "Name the back end with which the virtual "
+                          "machine is to run or to be recorded. A replay "
+                          "replaces it by itself.\n");
+        return -1;
+    }
+    nc = qemu_new_net_client(&replay_netdev_info, peer, "replay", id);
+    s = DO_UPCAST(ReplayNetdev, nc, nc);
+    s->name = replay_net_name(id);
+    backend = replay_net_backend(s->name);
+    qemu_set_info_str(nc, "recorded as %s", backend ?: "nothing");
+    return 0;
+}
+
+/* --- The netdevs that the stand-in replaces ------------------------------ */
+
+/* Does @type, perhaps unknown to this QEMU, name a back end? */
+static bool replay_netdev_is_backend(const char *type)
+{
+    return !g_str_equal(type, NetClientDriver_str(NET_CLIENT_DRIVER_NONE))
+           && !g_str_equal(type, NetClientDriver_str(NET_CLIENT_DRIVER_NIC))
+           && !g_str_equal(type,
+                           NetClientDriver_str(NET_CLIENT_DRIVER_HUBPORT));
+}
+
+const Netdev *replay_netdev_replace(const Netdev *netdev, Netdev *stand_in)
+{
+    if (replay_mode != REPLAY_MODE_PLAY
+        || !replay_netdev_is_backend(NetClientDriver_str(netdev->type))) {
+        return netdev;
+    }
+    *stand_in = (Netdev) {
+        .id = netdev->id,
+        .type = NET_CLIENT_DRIVER_REPLAY,
+    };
+    return stand_in;
+}
+
+/* Returns: a stand-in, owned; NULL if @type is no back end, or if none is. */
+static Netdev *replay_netdev_new(const char *type, const char *id)
+{
+    Netdev *netdev;
+
+    if (!type || !id || !replay_netdev_is_backend(type)) {
+        return NULL;
+    }
+    netdev = g_new0(Netdev, 1);
+    netdev->id = g_strdup(id);
+    netdev->type = NET_CLIENT_DRIVER_REPLAY;
+    return netdev;
+}
+
+Netdev *replay_netdev_from_opts(QemuOpts *opts)
+{
+    return replay_mode == REPLAY_MODE_PLAY
+           ? replay_netdev_new(qemu_opt_get(opts, "type"), qemu_opts_id(opts))
+           : NULL;
+}
+
+/* Returns: a stand-in, owned; NULL if @v has no back end with an id. */
+static Netdev *replay_netdev_visit(Visitor *v)
+{
+    g_autofree char *type = NULL;
+    g_autofree char *id = NULL;
+    Netdev *netdev = NULL;
+
+    if (!visit_start_struct(v, NULL, NULL, 0, NULL)) {
+        return NULL;
+    }
+    /* Without visit_check_struct(): other members do not matter. */
+    if (visit_type_str(v, "type", &type, NULL)
+        && visit_type_str(v, "id", &id, NULL)) {
+        netdev = replay_netdev_new(type, id);
+    }
+    visit_end_struct(v, NULL);
+    return netdev;
+}
+
+Netdev *replay_netdev_from_string(const char *optarg, Error **errp)
+{
+    Visitor *v = qobject_input_visitor_new_str(optarg, "type", errp);
+    Netdev *netdev = NULL;
+
+    if (!v) {
+        return NULL;
+    }
+    if (replay_mode == REPLAY_MODE_PLAY) {
+        netdev = replay_netdev_visit(v);
+        visit_free(v);
+        v = qobject_input_visitor_new_str(optarg, "type", &error_abort);
+    }
+    if (!netdev) {
+        visit_type_Netdev(v, NULL, &netdev, errp);
+    }
+    visit_free(v);
+    return netdev;
+}
