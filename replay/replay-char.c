@@ -46,6 +46,9 @@ typedef struct ReplayCharRead {
 /* Bytes that may wait for a back end; further ones are dropped. */
 #define UNSENT_MAX_BYTES    (8 * MiB)
 
+/* What QEMU appends to a label for the device below a multiplexed one. */
+#define MUX_BASE            "-base"
+
 /* A wait for a back end that takes nothing ends after this time. */
 #define UNSENT_WAIT_US      (30 * G_USEC_PER_SEC)
 #define UNSENT_POLL_US      1000
@@ -115,6 +118,52 @@ static char *replay_char_key(guint number)
 {
     return g_strdup_printf("chardev.%u", number);
 }
+
+/* --- Back ends that a replay does without ------------------------------- */
+
+/* Replay: is @label that of a recorded device, but for the end of @suffix? */
+static bool replay_char_is_recorded(const char *label, const char *suffix)
+{
+    g_autofree char *name = g_strdup(label);
+    guint i;
+
+    if (!g_str_has_suffix(name, suffix)) {
+        return false;
+    }
+    name[strlen(name) - strlen(suffix)] = '\0';
+    for (i = 0; replay_now.description; i++) {
+        g_autofree char *key = replay_char_key(i);
+        const char *recorded = replay_log_description_get(
+            replay_now.description, key);
+
+        if (!recorded) {
+            break;
+        }
+        if (g_str_equal(recorded, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool replay_chr_needs_no_peer(const char *label)
+{
+    return replay_mode == REPLAY_MODE_PLAY
+           && (replay_char_is_recorded(label, "")
+               || replay_char_is_recorded(label, MUX_BASE));
+}
+
+bool replay_chr_replace(const char *label, Error *err)
+{
+    if (!replay_chr_needs_no_peer(label)) {
+        return false;
+    }
+    warn_reportf_err(err, "character device '%s' shows nothing of the replay: ",
+                     label);
+    return true;
+}
+
+/* --- Numbers of devices -------------------------------------------------- */
 
 /* Replay: give the devices the numbers that they had while recording. */
 static void replay_char_renumber(const ReplayLogDescription *recorded)

@@ -88,6 +88,16 @@ void replay_register_char_driver(struct Chardev *chr)
 {
 }
 
+bool replay_chr_needs_no_peer(const char *label)
+{
+    return false;
+}
+
+bool replay_chr_replace(const char *label, Error *err)
+{
+    return false;
+}
+
 int replay_chr_can_read(struct Chardev *chr, int len)
 {
     abort();

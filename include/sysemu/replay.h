@@ -656,6 +656,34 @@ struct CharBackend;
 void replay_register_char_driver(struct Chardev *chr);
 
 /**
+ * replay_chr_needs_no_peer: does a replay do without the peer of a character
+ * device?
+ * @label: label of the device, or of the device below a multiplexed one;
+ *         borrowed
+ *
+ * A device of the guest gets its input from the recording, so a replay need not
+ * wait until somebody connects to it.
+ *
+ * Context: main thread.
+ * Returns: true in a replay, if the device is a recorded one.
+ */
+bool replay_chr_needs_no_peer(const char *label);
+
+/**
+ * replay_chr_replace: a character device cannot be opened
+ * @label: as above, borrowed
+ * @err: the reason; freed if the device is replaced
+ *
+ * If a replay does without the device, a warning tells the user that what the
+ * guest writes to it is lost.
+ *
+ * Context: main thread.
+ * Returns: true if the caller has to make a device in its place that drops all
+ * output; false if @err is still the caller's.
+ */
+bool replay_chr_replace(const char *label, Error *err);
+
+/**
  * replay_chr_can_read: take off the bytes that are queued for the guest
  * @chr: a registered device, borrowed
  * @len: number of bytes that the device of the guest could take now

@@ -326,6 +326,42 @@ static void test_chardevs_in_other_order(const void *opaque)
                    SAYS("chardev.3: not in the recording, now 'c'"));
 }
 
+#define WITH_CHARDEV(options) \
+    ONE " -device isa-debugcon,iobase=0x500,chardev=a -chardev " options ",id=a"
+
+/* A replay needs no peer of the guest's character devices, and no file. */
+static void test_chardev_elsewhere(const void *opaque)
+{
+    static const char *const missing[] = {
+        WITH_CHARDEV("file,path=none/none"),
+        WITH_CHARDEV("pipe,path=none"),
+        WITH_CHARDEV("socket,path=none"),
+        WITH_CHARDEV("socket,path=none/none,server=on,wait=on"),
+        WITH_CHARDEV("file,mux=on,path=none/none"),
+    };
+    size_t i;
+
+    record(2, WITH_CHARDEV("null") RECORD);
+    assert_replays(WITH_CHARDEV("socket,path=a.socket,server=on,wait=on")
+                   REPLAY);
+    for (i = 0; i < ARRAY_SIZE(missing); i++) {
+        g_autofree char *output = vm_finish(vm_start("%s" REPLAY, missing[i]),
+                                            EXIT_STATUS);
+
+        assert_identical();
+        assert_warns_once(output, SAYS("character device 'a",
+                                       "shows nothing of the replay"));
+    }
+}
+
+/* A character device of the user's is opened as always. */
+static void test_chardev_of_user(const void *opaque)
+{
+    record(2, ONE RECORD);
+    assert_refused(vm_start(ONE " -chardev file,id=b,path=none/none" REPLAY),
+                   SAYS("none/none"));
+}
+
 static void test_object_add(const void *opaque)
 {
     Vm *vm = vm_start(MACHINE DGRAM(0) DGRAM(1) NIC0 NIC1 RECORD " -S");
@@ -2812,6 +2848,8 @@ static const Test tests[] = {
     { "replay/counts-the-same", test_counters },
     { "options-in-other-order/identical", test_other_order },
     { "chardevs-in-other-order/identical", test_chardevs_in_other_order },
+    { "chardev-without-peer/identical", test_chardev_elsewhere },
+    { "chardev-of-user-without-file/refused", test_chardev_of_user },
     { "object-add-before-start/identical", test_object_add },
     { "changes-while-recording/refused", test_changes },
     { "changes-after-replay/refused", test_changes_after_replay },
