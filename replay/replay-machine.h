@@ -63,6 +63,16 @@ void replay_disk_describe(ReplayLogDescription *d);
 void replay_disk_compare(const ReplayLogDescription *recorded,
                          const ReplayLogDescription *now, GString *differences);
 
+/* --- replay-files.c ------------------------------------------------------ */
+
+/* Add the content of the kernel, of ROMs and of other such files to @d. */
+void replay_files_describe(ReplayLogDescription *d);
+
+/* Append a line to @differences for each file that has other content now. */
+void replay_files_compare(const ReplayLogDescription *recorded,
+                          const ReplayLogDescription *now,
+                          GString *differences);
+
 /* --- replay-info.c ------------------------------------------------------- */
 
 /*

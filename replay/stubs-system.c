@@ -24,6 +24,10 @@ static const char replay_not_built[] = "replay support not available";
 
 /* --- The life of a recording ------------------------------------------- */
 
+void replay_note_command_line(int argc, char *const *argv)
+{
+}
+
 void replay_configure(struct QemuOpts *opts)
 {
 }

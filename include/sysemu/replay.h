@@ -110,6 +110,16 @@ extern char *replay_snapshot;
 /* --- The life of a recording ------------------------------------------- */
 
 /**
+ * replay_note_command_line: keep the command line for the description of a
+ * recording
+ * @argc: number of arguments
+ * @argv: the arguments, borrowed until QEMU exits
+ *
+ * Context: start-up, main thread, once.
+ */
+void replay_note_command_line(int argc, char *const *argv);
+
+/**
  * replay_configure: take the rr options of -icount and open the recording
  * @opts: the -icount options (borrowed), or NULL if there are none
  *

@@ -60,6 +60,7 @@ DISK_PASSTHROUGH = "disk '{disk}' cannot be recorded: scsi-block passes the gues
 # --- other messages ---------------------------------------------------------
 
 OTHER_MACHINE = 'was made on another machine'
+OTHER_INITRD = '  file.initrd.0: recorded as '
 OTHER_VALUE = "{key}: recorded as '{then}', now '{now}'"
 TWO_QUEUES = "netdev 'n0' of type tap has more than one queue"
 NOT_RECORDABLE = 'nothing could be recorded'

@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 
+import messages
 import rr
 from namespace import WITHOUT_NETWORK
 
@@ -97,3 +98,27 @@ def another_user(test):
         'LC_ALL=tr_TR.UTF-8', 'PATH=/usr/bin:/bin', 'taskset', '-c', '0'))
 
     test.compare(recorded, replayed, server)
+
+
+@rr.scenario('anywhere/another-initrd/refused')
+def another_initrd(test):
+    """The initrd has changed since the recording.  QEMU names it, and refuses
+    to replay before the guest runs.
+    """
+    machine = rr.Machine(nics=(rr.Nic('e1000'),))
+    initrd = os.path.join(rr.GUEST, 'initrd.gz')
+    changed = test.path('initrd')
+    shutil.copy(initrd, changed)
+    with open(changed, 'ab') as f:
+        f.write(bytes(512))
+
+    run = test.run(machine, 'record')
+    run.qmp.command('quit')
+    run.finish()
+    replayed = test.run(move(machine, moved={initrd: changed}),
+                        'replay').finish(status=1)
+
+    for text in messages.OTHER_MACHINE, messages.OTHER_INITRD, changed:
+        rr.check(text in replayed.stderr(),
+                 f'{replayed}: "{text}" is not in {replayed.stderr()!r}')
+    rr.check(not replayed.console(), f'{replayed}: the guest has run')

@@ -1369,9 +1369,11 @@ static void test_other_guest(const void *opaque)
     record(2, ONE RECORD);
     bios[SENT_BYTES_OFFSET]++;
     file_write("bios", bios, BIOS_BYTES);
-    assert_refused(vm_start(ONE REPLAY),
-                   SAYS("'n0' has 61 bytes, but the recorded one has 60",
-                        "icount "));
+    output = vm_finish(vm_start(ONE REPLAY ",rrcheck=off"), EXIT_FAILURE);
+    assert_says(output,
+                SAYS("warning: ", "file.rom.0: recorded as",
+                     "'n0' has 61 bytes, but the recorded one has 60",
+                     "icount "));
 }
 
 /* --- The processor ----------------------------------------------------- */
@@ -2140,7 +2142,67 @@ static char *recording_list(void)
     return g_string_free(g_steal_pointer(&list), false);
 }
 
+static void assert_listed(const char *list, const char *key, const char *value)
+{
+    g_auto(GStrv) lines = g_strsplit(list, "\n", -1);
+    size_t i;
+
+    for (i = 0; lines[i]; i++) {
+        if (g_str_has_prefix(lines[i], key) && g_str_has_suffix(lines[i],
+                                                                value)) {
+            return;
+        }
+    }
+    fail("there is no '%s...%s' in: %s", key, value, list);
+}
+
+static void test_command_line(const void *opaque)
+{
+    g_autofree char *name = g_strnfill(REPLAY_LOG_DESC_STR_MAX + 1, 'n');
+    g_autofree char *list = NULL;
+    g_autofree char *options = g_strdup_printf(
+        ONE " -name '\xc3\xa4\xff\n\\' -msg guest-name=off -name %s" RECORD,
+        name);
+
+    record(1, options);
+    list = recording_list();
+    assert_listed(list, "info.argv.0=", "qemu-system-x86_64");
+    assert_listed(list, "info.argv.1=", "-accel");
+    assert_listed(list, "info.argv.", "=\xc3\xa4\\xff\\x0a\\x5c");
+    assert_listed(list, "info.argv.", ".1=n");
+    assert_listed(list, "info.argv.", "=shift=3,rr=record,rrfile=recording");
+}
+
 /* --- Files that the guest can see ---------------------------------------- */
+
+/* The firmware of the replay has another name, then other content. */
+static void test_other_firmware(const void *opaque)
+{
+    size_t len_bytes;
+    g_autofree char *bios = file_read("bios", &len_bytes);
+
+    record(2, ONE RECORD);
+    file_write("other", bios, len_bytes);
+    assert_replays(ONE " -bios other" REPLAY);
+    bios[len_bytes / 2] ^= 1;
+    file_write("other", bios, len_bytes);
+    assert_refused(vm_start(ONE " -bios other" REPLAY),
+                   SAYS("file.rom.0: recorded as", "65536 bytes, bios, now",
+                        "65536 bytes, other"));
+}
+
+static void test_other_tables(const void *opaque)
+{
+    record(2, ONE " -fw_cfg name=opt/a,string=a" RECORD);
+    assert_refused(vm_start(ONE " -fw_cfg name=opt/a,string=b" REPLAY),
+                   SAYS("file.fw_cfg.0: recorded as", "1 bytes, a, now",
+                        "1 bytes, b"));
+    assert_refused(vm_start(ONE REPLAY),
+                   SAYS("file.fw_cfg.0: recorded as", "now missing"));
+    assert_refused(vm_start(ONE " -fw_cfg name=opt/a,string=a"
+                            " -fw_cfg name=opt/b,string=b" REPLAY),
+                   SAYS("file.fw_cfg.1: not in the recording"));
+}
 
 static void test_kept_decodes(const void *opaque)
 {
@@ -2987,6 +3049,9 @@ static const Test tests[] = {
     { "checkpoint-for-packet/reports", test_hostile, &checkpoint_for_packet },
 
     { "two-adapters-and-link/identical", test_two_adapters_and_link },
+    { "command-line/described", test_command_line },
+    { "other-firmware/refused", test_other_firmware },
+    { "other-tables/refused", test_other_tables },
     { "kept-recording/decodes", test_kept_decodes },
     { "kept-recording/identical", test_kept_replays },
     { "kept-recording-with-other-byte/reports", test_kept_other_byte,
