@@ -873,6 +873,8 @@ static void test_commands(const void *opaque)
 
     exchange_many(0, 3);
     use_commands(vm);
+    /* a dump says that it is complete before it continues the machine */
+    qobject_unref(vm_wait_event(vm, "RESUME"));
     refuse_commands(vm, "recorded");
     human_refuses(vm, "time would go back", "loadvm begin");
     vm_assert_status(vm, "running");
