@@ -188,36 +188,23 @@ void replay_block_wait_end(void)
 
 /* --- Requests under way ------------------------------------------------ */
 
-/*
- * Returns: whether the host is working on a request to @bs.
- *
- * Only the nodes without children are asked.  The nodes above them also count
- * a request that the host has completed, while its completion is in the queue
- * of events and waits for the recording.
- */
-static bool replay_block_node_is_busy(BlockDriverState *bs)
+static bool replay_block_is_blkreplay(const BlockDriverState *bs)
 {
-    BdrvChild *child;
-
-    if (QLIST_EMPTY(&bs->children)) {
-        return qatomic_read(&bs->in_flight);
-    }
-    QLIST_FOREACH(child, &bs->children, next) {
-        if (replay_block_node_is_busy(child->bs)) {
-            return true;
-        }
-    }
-    return false;
+    return bs->drv && g_str_equal(bs->drv->format_name, "blkreplay");
 }
 
+/*
+ * The node below blkreplay counts a request while the host works on it, in
+ * whatever node.  The node blkreplay counts the request until its completion,
+ * which is an event, has run.
+ */
 bool replay_block_is_busy(void)
 {
-    BdrvNextIterator it;
     BlockDriverState *bs;
 
-    for (bs = bdrv_first(&it); bs; bs = bdrv_next(&it)) {
-        if (replay_block_node_is_busy(bs)) {
-            bdrv_next_cleanup(&it);
+    for (bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
+        if (replay_block_is_blkreplay(bs) && bs->file
+            && qatomic_read(&bs->file->bs->in_flight)) {
             return true;
         }
     }
@@ -243,6 +230,30 @@ static const ReplayEventOps *replay_bh_ops_of(uint8_t kind)
 static bool replay_bh_is_ours(const ReplayEvent *ev, const void *unused)
 {
     return replay_bh_ops_of(ev->ops->kind);
+}
+
+bool replay_block_is_pending(void)
+{
+    BlockDriverState *bs;
+
+    if (replay_events_find(replay_bh_is_ours, NULL)) {
+        return true;
+    }
+    for (bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
+        if (replay_block_is_blkreplay(bs) && qatomic_read(&bs->in_flight)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void replay_flush_events(void)
+{
+    replay_events_run_all();
+    while (replay_block_is_pending()) {
+        aio_poll(qemu_get_aio_context(), true);
+        replay_events_run_all();
+    }
 }
 
 /* Returns: the next event, owned, if it can run now; or NULL. */

@@ -165,7 +165,7 @@ uint64_t replay_events_rounds(void)
     return rounds;
 }
 
-void replay_flush_events(void)
+void replay_events_run_all(void)
 {
     ReplayEvent *ev;
 
@@ -198,7 +198,7 @@ void replay_events_start(const ReplayEventOps *const kinds[])
 void replay_events_stop(void)
 {
     enabled = false;
-    replay_flush_events();
+    replay_events_run_all();
 }
 
 bool replay_events_enabled(void)

@@ -74,6 +74,9 @@ void replay_events_stop(void);
  */
 void replay_events_queue(ReplayEvent *ev);
 
+/* Runs the events in the queue now, unrecorded. */
+void replay_events_run_all(void);
+
 /* Returns: whether there are events in the queue. */
 bool replay_events_pending(void);
 

@@ -33,6 +33,12 @@ extern const ReplayEventOps replay_rng_ops;
 /* Returns: whether the host is working on a block request. */
 bool replay_block_is_busy(void);
 
+/*
+ * Returns: whether a block request of the guest is under way: the host is
+ * working on it, or its completion waits for the recording.
+ */
+bool replay_block_is_pending(void);
+
 /* --- Requests to shut down ------------------------------------------------ */
 
 /*

@@ -13,6 +13,7 @@
 #include "qemu/error-report.h"
 #include "sysemu/replay.h"
 #include "replay-events.h"
+#include "replay-kinds.h"
 #include "replay-machine.h"
 #include "replay-stream.h"
 
@@ -135,6 +136,18 @@ bool replay_can_load_snapshot(Error **errp)
     error_setg(errp, "a snapshot cannot be loaded while the recording '%s' is "
                "being made: time would go back", replay_filename());
     error_append_hint(errp, "Load the snapshot in a replay.\n");
+    return false;
+}
+
+bool replay_can_delete_snapshot(Error **errp)
+{
+    if (replay_mode == REPLAY_MODE_NONE || !replay_block_is_pending()) {
+        return true;
+    }
+    error_setg(errp, "a snapshot cannot be deleted now: a request of the guest "
+               "to a disk is under way");
+    error_append_hint(errp, "Let the machine run for a moment, and try again; "
+                      "or delete the snapshot with qemu-img later.\n");
     return false;
 }
 

@@ -213,6 +213,11 @@ bool replay_can_load_snapshot(Error **errp)
     return true;
 }
 
+bool replay_can_delete_snapshot(Error **errp)
+{
+    return true;
+}
+
 /* --- Debugging backwards ----------------------------------------------- */
 
 bool replay_running_debug(void)

@@ -464,9 +464,10 @@ void replay_async_events(void);
 bool replay_events_enabled(void);
 
 /**
- * replay_flush_events: run the events in the queue now, unrecorded
+ * replay_flush_events: run the events in the queue now, unrecorded, and wait
+ * until all block requests of the guest have completed
  *
- * Context: locked, with the BQL.
+ * Context: main loop, locked, with the BQL; before another state is loaded.
  */
 void replay_flush_events(void);
 
@@ -1068,6 +1069,16 @@ bool replay_can_save_snapshot(Error **errp);
  * Returns: true; false with @errp set.
  */
 bool replay_can_load_snapshot(Error **errp);
+
+/**
+ * replay_can_delete_snapshot: may a snapshot be deleted now?
+ * @errp: set if a block request of the guest is under way, for which the
+ *        caller would wait: only the guest can get its completion
+ *
+ * Context: main loop, locked, with the BQL.
+ * Returns: true; false with @errp set.
+ */
+bool replay_can_delete_snapshot(Error **errp);
 
 /* --- Debugging backwards ----------------------------------------------- */
 

@@ -71,6 +71,7 @@ RECORDING_IS_DAMAGED = 'is damaged'
 CANNOT_CONTINUE = 'cannot be continued'
 SNAPSHOT_OF_ANOTHER = 'belongs to another recording'
 SNAPSHOT_WHILE_RECORDING = 'time would go back'
+SNAPSHOT_IN_REQUEST = 'a request of the guest to a disk is under way'
 
 # --- info replay, rrprogress= -----------------------------------------------
 

@@ -14,6 +14,7 @@ import random
 import re
 import subprocess
 
+import faults
 import messages
 import rr
 
@@ -306,3 +307,67 @@ def added_before_cont(test):
         rr.check(f"'ide0-hd0', 'late' {messages.DISK_IS_TEMPORARY}"
                  in run.stderr(), f'{run} says {run.stderr()!r}')
     check_equal(*runs)
+
+
+# --- Snapshots in the middle of a request -------------------------------------
+
+def stopped_in_request(test):
+    """Record a guest that reads from a disk with a snapshot of the beginning.
+    Stop the replay while the host, which is slow, works on the request.
+    Return both runs.
+
+        guest - controller - blkreplay - throttle - image, with the snapshot
+    """
+    machine = BootSector(test, command(READ) + '''
+    mov $0x1f7, %dx
+1:  in %dx, %al; test $0x80, %al; jnz 1b
+''')
+    image = test.path('disk.qcow2')
+    subprocess.run([os.path.join(os.path.dirname(rr.QEMU), 'qemu-img'),
+                    'convert', '-f', 'raw', '-O', 'qcow2', machine.image,
+                    image], check=True)
+    extra = ['-object', 'throttle-group,id=limits',
+             '-blockdev', f'driver=file,node-name=file,filename={image}',
+             '-blockdev', 'driver=qcow2,node-name=d0,file=file',
+             '-blockdev', 'driver=throttle,node-name=slow,file=d0,'
+             'throttle-group=limits',
+             '-blockdev', 'driver=blkreplay,node-name=d0-rr,image=slow',
+             '-device', 'ide-hd,drive=d0-rr,bus=ide.0']
+    recorded = test.record(machine, extra=extra, icount='rrsnapshot=start')
+    completions = faults.Recording(recorded.recording).of('async-block')
+    run = test.run(machine, 'replay', extra=[*extra, '-S'],
+                   icount='rrsnapshot=start')
+    run.qmp.command('qom-set', path='/objects/limits', property='limits',
+                    value={'iops-total': 1})
+    run.qmp.command('replay-break', icount=completions[-1].icount - 1)
+    run.qmp.command('cont')
+    rr.wait_for(lambda: run.qmp.status() != 'running', 'breakpoint')
+    return recorded, run
+
+
+def human(run, line):
+    return run.qmp.command('human-monitor-command', **{'command-line': line})
+
+
+@rr.scenario('disk/snapshot-loaded-in-request/replays-identically')
+def loaded_in_request(test):
+    """The replay has stopped in the middle of a request.  The user loads the
+    snapshot of the beginning, and continues.
+    """
+    recorded, run = stopped_in_request(test)
+    answer = human(run, 'loadvm start')
+    rr.check(not answer, f'the answer is {answer!r}')
+    run.qmp.command('cont')
+    check_equal(recorded, run.finish())
+
+
+@rr.scenario('disk/snapshot-deleted-in-request/refused')
+def deleted_in_request(test):
+    """The replay has stopped in the middle of a request.  QEMU refuses to
+    delete a snapshot, and the replay can go on.
+    """
+    recorded, run = stopped_in_request(test)
+    answer = human(run, 'delvm start')
+    rr.check(messages.SNAPSHOT_IN_REQUEST in answer, f'the answer is {answer!r}')
+    run.qmp.command('cont')
+    check_equal(recorded, run.finish())
