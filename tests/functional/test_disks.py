@@ -53,6 +53,10 @@ DISKS = {
         ['-blockdev', 'driver=file,node-name=f0,filename={image}',
          '-blockdev', 'driver=qcow2,node-name=d0,file=f0',
          '-device', 'nvme,drive=d0,serial=1'], 'nvme0n1,nvme', 'd0'),
+    'nvme-ioeventfd': Disk(
+        ['-drive', 'file={image},if=none,id=d0',
+         '-device', 'nvme,drive=d0,serial=1,ioeventfd=on'],
+        'nvme0n1,nvme', 'd0'),
     'pvscsi': Disk(['-device', 'pvscsi', *SCSI],
                    'sda,vmw_pvscsi,sd_mod', 'd0'),
     'virtio-scsi': Disk(['-device', 'virtio-scsi-pci', *SCSI],
