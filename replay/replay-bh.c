@@ -27,6 +27,12 @@
 /* The number of requests for which this thread waits, one inside the other. */
 QEMU_DEFINE_STATIC_CO_TLS(unsigned, block_waits)
 
+/*
+ * The number of requests behind blkreplay that the host has not completed.
+ * Atomic; in a machine without record and replay, iothreads count here, too.
+ */
+static unsigned requests_under_way;
+
 /* A bottom half of any of the three kinds. */
 typedef struct ReplayBHEvent {
     ReplayEvent ev;
@@ -161,6 +167,7 @@ void replay_bh_schedule_oneshot_event(AioContext *ctx,
 
 void replay_block_event(QEMUBH *bh, uint64_t id)
 {
+    qatomic_dec(&requests_under_way);
     if (replay_events_enabled() && id != ID_NO_EVENT) {
         replay_bh_queue(&replay_block_ops, id, bh, NULL, NULL);
     } else {
@@ -170,10 +177,16 @@ void replay_block_event(QEMUBH *bh, uint64_t id)
 
 uint64_t blkreplay_next_id(void)
 {
+    qatomic_inc(&requests_under_way);
     if (get_block_waits()) {
         return ID_NO_EVENT;
     }
     return replay_events_enabled() ? replay_now.next_block_id++ : 0;
+}
+
+bool replay_block_is_busy(void)
+{
+    return qatomic_read(&requests_under_way);
 }
 
 void replay_block_wait_begin(void)
@@ -191,24 +204,6 @@ void replay_block_wait_end(void)
 static bool replay_block_is_blkreplay(const BlockDriverState *bs)
 {
     return bs->drv && g_str_equal(bs->drv->format_name, "blkreplay");
-}
-
-/*
- * The node below blkreplay counts a request while the host works on it, in
- * whatever node.  The node blkreplay counts the request until its completion,
- * which is an event, has run.
- */
-bool replay_block_is_busy(void)
-{
-    BlockDriverState *bs;
-
-    for (bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
-        if (replay_block_is_blkreplay(bs) && bs->file
-            && qatomic_read(&bs->file->bs->in_flight)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* --- Waiting for requests ---------------------------------------------- */

@@ -30,7 +30,10 @@ extern const ReplayEventOps replay_rng_ops;
 
 /* --- Bottom halves and block requests ------------------------------------ */
 
-/* Returns: whether the host is working on a block request. */
+/*
+ * Returns: whether the host is working on a block request.  It is not once the
+ * completion is in the queue of events and waits for the recording.
+ */
 bool replay_block_is_busy(void);
 
 /*

@@ -504,7 +504,7 @@ void replay_bh_schedule_oneshot_event(AioContext *ctx,
                                       QEMUBHFunc *cb, void *opaque);
 
 /**
- * replay_block_event: a block request has completed
+ * replay_block_event: the host has completed a block request
  * @bh: the bottom half that continues the request; borrowed until it has run
  * @id: the return value of blkreplay_next_id() when the request was made
  *
@@ -514,6 +514,9 @@ void replay_block_event(QEMUBH *bh, uint64_t id);
 
 /**
  * blkreplay_next_id: make an id for a block request
+ *
+ * A call of replay_block_event() has to follow.  Until then, a replay waits for
+ * the host.
  *
  * Context: locked, with the BQL.
  * Returns: the id, which is the same in record and replay; 0 while events are

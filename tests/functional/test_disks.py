@@ -220,6 +220,27 @@ def host_fails(test):
                  f'{run} says {run.stderr()!r}')
 
 
+@rr.scenario('disk/slow-between-nodes/replays-identically')
+def slow_between_nodes(test):
+    """A node above the image's file works on a request for seconds, and the
+    file does not.  A throttle does so, and so does qcow2 while a thread
+    decompresses a cluster.  The replay waits for the request.
+    """
+    machine = BootSector(test, '')
+    # QEMU reads the disk for its checksum, and then the throttle makes the
+    # guest's first request wait for 4 seconds.
+    os.truncate(machine.image, 4 * 4096)
+    extra = ['-object', 'throttle-group,id=slow,x-iops-total=1,'
+             'x-iops-size=4096',
+             '-blockdev', f'driver=file,node-name=f0,filename={machine.image}',
+             '-blockdev', 'driver=throttle,node-name=d0,file=f0,'
+             'throttle-group=slow',
+             '-device', 'ide-hd,drive=d0,bus=ide.0']
+    recorded = test.record(machine, extra=extra)
+    replayed = test.replay(machine, extra=extra)
+    check_equal(recorded, replayed)
+
+
 @rr.scenario('disk/blkreplay-by-user/left-alone')
 def by_user(test):
     """The user has put blkreplay above the image.  QEMU adds nothing."""
