@@ -12,6 +12,7 @@
 #include "block/block_int-common.h"
 #include "block/block-global-state.h"
 #include "qemu/coroutine-tls.h"
+#include "qemu/main-loop.h"
 #include "sysemu/cpus.h"
 #include "sysemu/replay.h"
 #include "replay-kinds.h"
