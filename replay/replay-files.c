@@ -17,13 +17,17 @@
 #include "qemu/config-file.h"
 #include "qemu/datadir.h"
 #include "qemu/option.h"
+#include "qemu/units.h"
 #include "qom/object.h"
 #include "replay-machine.h"
 
 /* A role and a number follow, then a SHA-256, a number of bytes and a name. */
 #define KEY_FILE                REPLAY_LOG_KEY_INFO "file."
 
-#define READ_BYTES              (256 * 1024)
+/* The option group of -acpitable. */
+#define ROLE_ACPI               "acpi"
+
+#define READ_BYTES              (256 * KiB)
 
 typedef struct ReplayFiles {
     ReplayLogDescription *description;      /* borrowed */
@@ -82,6 +86,17 @@ static void replay_files_add_file(ReplayFiles *s, const char *name)
     close(fd);
 }
 
+/* Adds the files in @list, which has colons between them. */
+static void replay_files_add_list(ReplayFiles *s, const char *list)
+{
+    g_auto(GStrv) names = g_strsplit(list, ":", 0);
+    size_t i;
+
+    for (i = 0; names[i]; i++) {
+        replay_files_add_file(s, names[i]);
+    }
+}
+
 static void replay_files_add_text(ReplayFiles *s, const char *text)
 {
     g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
@@ -98,7 +113,7 @@ static void replay_files_add_firmware(ReplayFiles *s, const char *name)
     replay_files_add_file(s, path ?: name);
 }
 
-/* Adds the file that the property @role of @obj names, or its text. */
+/* Adds the file that @property of @obj names, or the text in it. */
 static void replay_files_add_property(ReplayFiles *s, Object *obj,
                                       const char *property, bool is_text)
 {
@@ -163,18 +178,14 @@ static int replay_files_describe_option(void *opaque, const char *name,
                                         const char *value, Error **errp)
 {
     ReplayFiles *s = opaque;
+    bool is_file = g_str_equal(name, "file") || g_str_equal(name, "data");
 
     if (g_str_equal(name, "string")) {
         replay_files_add_text(s, value);
-    } else if (g_str_equal(name, "file") || g_str_equal(name, "data")) {
-        /* -acpitable takes several files. */
-        g_auto(GStrv) files = g_strsplit(value, g_str_equal(s->role, "acpi")
-                                                ? ":" : "\n", 0);
-        size_t i;
-
-        for (i = 0; files[i]; i++) {
-            replay_files_add_file(s, files[i]);
-        }
+    } else if (is_file && g_str_equal(s->role, ROLE_ACPI)) {
+        replay_files_add_list(s, value);
+    } else if (is_file) {
+        replay_files_add_file(s, value);
     }
     return 0;
 }
@@ -187,7 +198,7 @@ static int replay_files_describe_options(void *opaque, QemuOpts *opts,
 
 void replay_files_describe(ReplayLogDescription *d)
 {
-    static const char *const groups[] = { "fw_cfg", "acpi", "smbios" };
+    static const char *const groups[] = { "fw_cfg", ROLE_ACPI, "smbios" };
     ReplayFiles s = { .description = d };
     Object *root = object_get_root();
     size_t i;
