@@ -775,6 +775,13 @@ static ReplayEvent *replay_net_load(const ReplayLogEvent *logged, Error **errp)
                    REPLAY_NET_PACKET_MAX_BYTES);
         return NULL;
     }
+    if (logged->len_bytes <= s->nf->netdev->vnet_hdr_len) {
+        /* NICs read the header without looking at the length. */
+        error_setg(errp, "a packet for the adapter on netdev '%s' has %zu "
+                   "bytes, but its virtio header has %d", s->netdev_id,
+                   logged->len_bytes, s->nf->netdev->vnet_hdr_len);
+        return NULL;
+    }
     if (flags & ~(uint64_t)QEMU_NET_PACKET_FLAG_RAW) {
         error_setg(errp, "a packet for the adapter on netdev '%s' has unknown "
                    "flags 0x%" PRIx64, s->netdev_id, flags);

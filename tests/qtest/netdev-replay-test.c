@@ -1860,9 +1860,40 @@ static const Hostile unknown_rng_max = {
 /* Changes @ev if it is one to be changed.  Returns: whether it did so. */
 typedef bool ChangeEvent(ReplayLogEvent *ev, const void *opaque);
 
-/* Writes the recording again, with one event changed by @change. */
-static void recording_rewrite(ChangeEvent *change, const void *opaque)
+typedef struct ChangedKey {
+    const char *key;
+    const char *value;
+} ChangedKey;
+
+/* Returns: @d, with new values of @keys, which a key NULL ends; owned. */
+static ReplayLogDescription *description_change(const ReplayLogDescription *d,
+                                                const ChangedKey *keys)
 {
+    ReplayLogDescription *changed = replay_log_description_new();
+    size_t i, n;
+
+    for (i = 0; i < replay_log_description_count(d); i++) {
+        const char *value;
+        const char *key = replay_log_description_nth(d, i, &value);
+
+        for (n = 0; keys && keys[n].key; n++) {
+            if (g_str_equal(keys[n].key, key)) {
+                value = keys[n].value;
+            }
+        }
+        replay_log_description_add(changed, key, value);
+    }
+    return changed;
+}
+
+/*
+ * Writes the recording again, with new values of @keys, or NULL, and with one
+ * event changed by @change.
+ */
+static void recording_rewrite_keys(const ChangedKey *keys, ChangeEvent *change,
+                                   const void *opaque)
+{
+    g_autoptr(ReplayLogDescription) d = NULL;
     ReplayLogReader *reader;
     ReplayLogWriter *writer;
     ReplayLogEvent ev;
@@ -1871,8 +1902,8 @@ static void recording_rewrite(ChangeEvent *change, const void *opaque)
     file_rename("recording", "recording.good");
     reader = replay_log_reader_open("recording.good", &error_abort);
     writer = replay_log_writer_open("recording", 0, &error_abort);
-    replay_log_writer_describe(writer, replay_log_reader_description(reader),
-                               &error_abort);
+    d = description_change(replay_log_reader_description(reader), keys);
+    replay_log_writer_describe(writer, d, &error_abort);
     while (replay_log_read_event(reader, &ev, NULL) == REPLAY_LOG_OK) {
         done = done || change(&ev, opaque);
         g_assert_true(replay_log_write_event(writer, ev.kind, ev.num, ev.data,
@@ -1881,6 +1912,11 @@ static void recording_rewrite(ChangeEvent *change, const void *opaque)
     g_assert_true(done);
     replay_log_writer_close(writer, &error_abort);
     replay_log_reader_close(reader);
+}
+
+static void recording_rewrite(ChangeEvent *change, const void *opaque)
+{
+    recording_rewrite_keys(NULL, change, opaque);
 }
 
 static bool hostile_change(ReplayLogEvent *ev, const void *opaque)
@@ -1946,6 +1982,32 @@ static void test_unwanted_random(const void *opaque)
     recording_rewrite(hostile_change, &unwanted);
     assert_fails(vm_start(ONE RNG_RANDOM REPLAY),
                  SAYS("'recording'", "'async-rng'"));
+    assert_prefix();
+}
+
+#define VIRTIO_NIC \
+    DGRAM(1) " -device virtio-net-pci,netdev=n1,mac=52:54:00:12:34:01"
+#define VIRTIO_TEXT         "NIC virtio-net-pci, MAC 52:54:00:12:34:01, "
+
+/*
+ * The recording claims that the back end of a NIC has a virtio header, and has
+ * a packet that ends with this header.
+ */
+static void test_header_only(const void *opaque)
+{
+    static const Hostile header_only = {
+        REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET, { 1 }, 10,
+    };
+    static const ChangedKey keys[] = {
+        { "adapter.n1", VIRTIO_TEXT "virtio header 10 bytes, offloads" },
+        { "info.adapter.n1.offers", "header header-10 unheard-of" },
+        { NULL },
+    };
+
+    record(3, ONE VIRTIO_NIC RECORD);
+    recording_rewrite_keys(keys, hostile_change, &header_only);
+    assert_fails(vm_start(ONE VIRTIO_NIC REPLAY),
+                 SAYS("'n1' has 10 bytes, but its virtio header has 10"));
     assert_prefix();
 }
 
@@ -3012,6 +3074,7 @@ static const Test tests[] = {
     { "empty-packet/reports", test_hostile, &empty_packet },
     { "long-packet/reports", test_hostile, &long_packet },
     { "longest-event/reports", test_hostile, &longest_event },
+    { "virtio-header-without-packet/reports", test_header_only },
     { "unknown-flag/reports", test_hostile, &unknown_flag },
     { "flag-beyond-32-bits/reports", test_hostile, &flag_beyond_32_bits },
     { "unknown-chardev/reports", test_hostile, &unknown_chardev },
