@@ -184,11 +184,13 @@ void replay_log_end_save(GByteArray *out, const ReplayLogEnd *e,
  * @c: the header of the end chunk
  * @offset: where the end chunk is in the file
  * @found: the entry; its seq is 0 if the index has no such entry
+ * @totals: NULL, or where to put the totals
  * Returns: NULL if the chunk is valid, else what is wrong with it.
  */
 const char *replay_log_end_load(ReplayLogInput *in, const ReplayLogChunk *c,
                                 uint64_t offset, uint32_t seq,
-                                ReplayLogIndexEntry *found);
+                                ReplayLogIndexEntry *found,
+                                ReplayLogTotals *totals);
 
 /* --- The file ---------------------------------------------------------- */
 

@@ -405,7 +405,7 @@ static ReplayLogStatus replay_log_end(ReplayLogReader *r,
     if (status != REPLAY_LOG_OK) {
         return status;
     }
-    why = replay_log_end_load(&in, c, offset, 0, &unused);
+    why = replay_log_end_load(&in, c, offset, 0, &unused, NULL);
     if (why) {
         return replay_log_bad(r, c->seq, offset, errp, "%s", why);
     }
@@ -600,6 +600,12 @@ static ReplayLogStatus replay_log_bad_event(const ReplayLogReader *r,
                           "event %" PRIu64 " (%s) %s", ev->number, name, why);
 }
 
+/* Returns: how many bytes of the raw payload remain to be decoded. */
+static size_t replay_log_reader_left(const ReplayLogReader *r)
+{
+    return (r->in.end - r->in.p) + (r->packets.end - r->packets.p);
+}
+
 ReplayLogStatus replay_log_read_event(ReplayLogReader *r, ReplayLogEvent *ev,
                                       Error **errp)
 {
@@ -607,6 +613,7 @@ ReplayLogStatus replay_log_read_event(ReplayLogReader *r, ReplayLogEvent *ev,
     Error *err = NULL;
     const uint8_t *start;
     const char *why;
+    size_t left;
 
     while (status == REPLAY_LOG_OK && r->in.p == r->in.end) {
         status = replay_log_next(r, &err);
@@ -618,8 +625,10 @@ ReplayLogStatus replay_log_read_event(ReplayLogReader *r, ReplayLogEvent *ev,
         ev->chunk = r->chunk.seq;
         ev->file_offset = r->chunk_offset;
         start = r->in.p;
+        left = replay_log_reader_left(r);
         why = replay_log_state_load(&r->state, &r->in, &r->packets, ev);
         if (likely(!why)) {
+            ev->raw_bytes = left - replay_log_reader_left(r);
             return REPLAY_LOG_OK;
         }
         r->in.p = start;
@@ -632,12 +641,6 @@ ReplayLogStatus replay_log_read_event(ReplayLogReader *r, ReplayLogEvent *ev,
         error_propagate(errp, error_copy(r->error));
     }
     return status;
-}
-
-/* Returns: how many bytes of the raw payload remain to be decoded. */
-static size_t replay_log_reader_left(const ReplayLogReader *r)
-{
-    return (r->in.end - r->in.p) + (r->packets.end - r->packets.p);
 }
 
 ReplayLogPos replay_log_reader_pos(const ReplayLogReader *r)
@@ -653,6 +656,52 @@ ReplayLogPos replay_log_reader_pos(const ReplayLogReader *r)
 }
 
 /*
+ * Finds, reads and verifies the end chunk, from the last bytes of the file.
+ * @seq, @found: as for replay_log_end_load()
+ * @totals: NULL, or where to put the totals
+ *
+ * This overwrites the buffers of the reader.
+ *
+ * Returns: whether there is a valid end chunk.
+ */
+static bool replay_log_end_find(ReplayLogReader *r, uint32_t seq,
+                                ReplayLogIndexEntry *found,
+                                ReplayLogTotals *totals)
+{
+    uint8_t trailer[REPLAY_LOG_TRAILER_BYTES];
+    uint8_t hdr[REPLAY_LOG_CHUNK_HDR_BYTES];
+    ReplayLogChunk c;
+    ReplayLogInput in;
+    uint64_t bytes, offset;
+
+    if (!replay_log_regular(r->path, r->fd, &bytes, NULL) ||
+        bytes < r->events_offset + sizeof(hdr) + sizeof(trailer) ||
+        replay_log_read_at(r->fd, trailer, sizeof(trailer),
+                           bytes - sizeof(trailer)) != sizeof(trailer)) {
+        return false;
+    }
+    offset = ldq_le_p(trailer);
+    if (offset < r->events_offset ||
+        offset > bytes - sizeof(hdr) - sizeof(trailer) ||
+        replay_log_read_at(r->fd, hdr, sizeof(hdr), offset) != sizeof(hdr)) {
+        return false;
+    }
+    /* The number of the end chunk is not known: accept any. */
+    if (replay_log_peek(r, ldl_le_p(hdr + 4), offset, &c, NULL) !=
+        REPLAY_LOG_OK ||
+        c.kind != REPLAY_LOG_CHUNK_END ||
+        offset + sizeof(hdr) + c.stored_bytes != bytes ||
+        replay_log_payload(r, &c, offset, &in, NULL) != REPLAY_LOG_OK ||
+        replay_log_end_load(&in, &c, offset, seq, found, totals) != NULL) {
+        return false;
+    }
+    if (totals) {
+        totals->file_bytes = bytes;
+    }
+    return true;
+}
+
+/*
  * Looks up the last chunk with number @seq or less in the index of the end
  * chunk, if the recording has one.  The index is only a hint: the header of the
  * chunk that it points at must agree with it.  So a seek can pass over damaged
@@ -664,33 +713,10 @@ ReplayLogPos replay_log_reader_pos(const ReplayLogReader *r)
 static void replay_log_index_find(ReplayLogReader *r, uint32_t seq,
                                   ReplayLogIndexEntry *found)
 {
-    uint8_t trailer[REPLAY_LOG_TRAILER_BYTES];
-    uint8_t hdr[REPLAY_LOG_CHUNK_HDR_BYTES];
     ReplayLogChunk c;
-    ReplayLogInput in;
-    uint64_t bytes, offset;
 
     found->seq = 0;
-    if (!replay_log_regular(r->path, r->fd, &bytes, NULL) ||
-        bytes < r->events_offset + sizeof(hdr) + sizeof(trailer) ||
-        replay_log_read_at(r->fd, trailer, sizeof(trailer),
-                           bytes - sizeof(trailer)) != sizeof(trailer)) {
-        return;
-    }
-    offset = ldq_le_p(trailer);
-    if (offset < r->events_offset ||
-        offset > bytes - sizeof(hdr) - sizeof(trailer) ||
-        replay_log_read_at(r->fd, hdr, sizeof(hdr), offset) != sizeof(hdr)) {
-        return;
-    }
-    /* The number of the end chunk is not known: accept any. */
-    if (replay_log_peek(r, ldl_le_p(hdr + 4), offset, &c, NULL) !=
-        REPLAY_LOG_OK ||
-        c.kind != REPLAY_LOG_CHUNK_END ||
-        offset + sizeof(hdr) + c.stored_bytes != bytes ||
-        replay_log_payload(r, &c, offset, &in, NULL) != REPLAY_LOG_OK ||
-        replay_log_end_load(&in, &c, offset, seq, found) != NULL ||
-        !found->seq ||
+    if (!replay_log_end_find(r, seq, found, NULL) || !found->seq ||
         replay_log_peek(r, found->seq, found->file_offset, &c, NULL) !=
         REPLAY_LOG_OK || c.kind != REPLAY_LOG_CHUNK_EVENTS ||
         c.icount != found->icount || c.packet != found->packet) {
@@ -839,6 +865,15 @@ static bool replay_log_reader_go(ReplayLogReader *r, const ReplayLogPos *pos,
     return false;
 }
 
+ReplayLogChunkInfo replay_log_reader_chunk(const ReplayLogReader *r)
+{
+    return (ReplayLogChunkInfo) {
+        .stored_bytes = r->chunk.stored_bytes,
+        .raw_bytes = r->chunk.raw_bytes,
+        .is_apart = r->chunk.flags & REPLAY_LOG_CHUNK_APART,
+    };
+}
+
 uint64_t replay_log_reader_bytes(const ReplayLogReader *r)
 {
     return r->next_offset;
@@ -857,6 +892,16 @@ bool replay_log_reader_seek(ReplayLogReader *r, const ReplayLogPos *pos,
         replay_log_reader_stop(r, REPLAY_LOG_IO_ERROR, err);
     }
     return false;
+}
+
+bool replay_log_reader_totals(ReplayLogReader *r, ReplayLogTotals *t)
+{
+    ReplayLogPos pos = replay_log_reader_pos(r);
+    ReplayLogIndexEntry unused;
+    bool has_end = replay_log_end_find(r, 0, &unused, t);
+
+    replay_log_reader_seek(r, &pos, NULL);
+    return has_end;
 }
 
 ReplayLogInfo replay_log_reader_info(ReplayLogReader *r)

@@ -554,6 +554,11 @@ bool replay_log_stands_apart(uint8_t kind, size_t len_bytes)
            && len_bytes >= REPLAY_LOG_APART_MIN_BYTES;
 }
 
+bool replay_log_event_stands_apart(const ReplayLogEvent *ev)
+{
+    return replay_log_stands_apart(ev->kind, ev->len_bytes);
+}
+
 /*
  * Fills in the kind, the numbers and the data of @ev.
  * @packets: the packets that are stored apart; NULL pointers if none are
@@ -702,12 +707,16 @@ void replay_log_end_save(GByteArray *out, const ReplayLogEnd *e,
 
 const char *replay_log_end_load(ReplayLogInput *in, const ReplayLogChunk *c,
                                 uint64_t offset, uint32_t seq,
-                                ReplayLogIndexEntry *found)
+                                ReplayLogIndexEntry *found,
+                                ReplayLogTotals *totals)
 {
     ReplayLogIndexEntry x = { };
     uint64_t icount, events, n, i, sum, least_kind = 0;
 
     found->seq = 0;
+    if (totals) {
+        memset(totals, 0, sizeof(*totals));
+    }
     if (!replay_log_varint_load(in, &icount) ||
         !replay_log_varint_load(in, &events) ||
         icount != c->icount || events != c->event) {
@@ -728,6 +737,9 @@ const char *replay_log_end_load(ReplayLogInput *in, const ReplayLogChunk *c,
         }
         least_kind = kind + 1;
         sum += count;
+        if (totals) {
+            totals->by_kind[kind] = count;
+        }
     }
     if (sum != events) {
         return "its totals for the kinds of events do not add up";
@@ -746,6 +758,13 @@ const char *replay_log_end_load(ReplayLogInput *in, const ReplayLogChunk *c,
             return "its totals for the adapters are invalid";
         }
         sum += packets;
+        if (totals) {
+            pstrcpy(totals->adapter[i].name, sizeof(totals->adapter[i].name),
+                    name);
+            totals->adapter[i].packets = packets;
+            totals->adapter[i].bytes = bytes;
+            totals->n_adapters = i + 1;
+        }
     }
 
     if (!replay_log_varint_load(in, &n) || n > REPLAY_LOG_INDEX_MAX) {
@@ -776,6 +795,12 @@ const char *replay_log_end_load(ReplayLogInput *in, const ReplayLogChunk *c,
     if (in->end - in->p != REPLAY_LOG_TRAILER_BYTES ||
         ldq_le_p(in->p) != offset) {
         return "its last field is not its own offset";
+    }
+    if (totals) {
+        totals->icount = icount;
+        totals->events = events;
+        totals->packets = c->packet;
+        totals->chunks = c->seq + 1;
     }
     return NULL;
 }

@@ -160,6 +160,7 @@ typedef struct ReplayLogEvent {
     uint64_t icount;                    /* instructions executed before it */
     uint64_t packet;                    /* packets before it */
     uint32_t chunk;                     /* number of its chunk */
+    uint32_t raw_bytes;                 /* that it takes, before compression */
     uint64_t file_offset;               /* of its chunk */
 } ReplayLogEvent;
 
@@ -427,5 +428,45 @@ typedef struct ReplayLogInfo {
 
 /* Reads only the headers of the chunks, and does not move @r. */
 ReplayLogInfo replay_log_reader_info(ReplayLogReader *r);
+
+/* What the end chunk says about a recording. */
+typedef struct ReplayLogTotals {
+    uint64_t file_bytes;
+    uint64_t icount;
+    uint64_t events;
+    uint64_t packets;
+    uint32_t chunks;            /* all of them, with description and end */
+    uint64_t by_kind[REPLAY_LOG_KINDS];
+    unsigned n_adapters;
+    struct {
+        char name[REPLAY_LOG_ADAPTER_NAME_MAX_BYTES + 1];
+        uint64_t packets;       /* from outside */
+        uint64_t bytes;         /* of these */
+    } adapter[REPLAY_LOG_ADAPTERS_MAX];
+} ReplayLogTotals;
+
+/**
+ * replay_log_reader_totals: read the totals of a complete recording
+ * @t: is filled in
+ *
+ * How long this takes does not depend on the size of the recording.  The end
+ * chunk is verified, but not compared with the events.  This does not move @r,
+ * but the data of the event that was read last is no longer valid.
+ *
+ * Returns: whether the recording ends with a valid end chunk.
+ */
+bool replay_log_reader_totals(ReplayLogReader *r, ReplayLogTotals *t);
+
+/* The chunk of the event that was read last. */
+typedef struct ReplayLogChunkInfo {
+    uint32_t stored_bytes;      /* of its payload, in the file */
+    uint32_t raw_bytes;
+    bool is_apart;              /* its large packets are stored as they are */
+} ReplayLogChunkInfo;
+
+ReplayLogChunkInfo replay_log_reader_chunk(const ReplayLogReader *r);
+
+/* Returns: whether a chunk that is_apart stores @ev as it is. */
+bool replay_log_event_stands_apart(const ReplayLogEvent *ev);
 
 #endif

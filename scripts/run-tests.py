@@ -59,6 +59,8 @@ def programs(base, suite):
         return [(name, [path, '--tap', '-k'], qemu, 900)
                 for name, path in built(base, 'qtest')]
     path, command, allowed = {
+        'tool': ('tests/tool/run.py',
+                 ['python3', '-B', 'tests/tool/run.py'], 300),
         'fuzz': ('tests/fuzz/run',
                  ['tests/fuzz/run', '--seconds', str(FUZZ_S)],
                  FUZZ_S + 600),

@@ -1,0 +1,670 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Test qemu-replay, with the kept recording and with one that QEMU makes here.
+
+    firmware (iPXE): DHCP, TFTP -- e1000 -- filter-dump -- filter-replay -- slirp
+
+The program prints TAP.  golden/ has what qemu-replay must print about the kept
+recording of tests/data/replay.
+
+usage: tests/tool/run.py [--update-golden] [TEST...]     (after scripts/build)
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+GOLDEN = os.path.join(HERE, 'golden')
+KEPT = os.path.join(ROOT, 'tests/data/replay/version-1')
+
+sys.path.insert(0, os.path.join(ROOT, 'tests/functional'))
+import faults                                   # noqa: E402
+import rr                                       # noqa: E402
+
+TOOL = os.path.join(rr.BUILD, 'bin', 'qemu-replay')
+QEMU = rr.QEMU
+
+CEILING_S = 60
+POLL_S = 0.05
+# The firmware asks for this file with TFTP, in packets of at most 1432 bytes.
+BOOT_FILE_BYTES = 120000
+# How many packets the dump has when the file has arrived.
+DUMPED_PACKETS = 150
+
+# The bytes that a terminal may get: printable ASCII characters and line ends.
+HARMLESS = set(range(0x20, 0x7f)) | {0x0a}
+
+COMMANDS = ('info', 'list', 'stats', 'pcap', 'verify', 'diff', 'cut')
+
+tests = {}
+
+
+class Failure(Exception):
+    """A test has found a mistake."""
+
+
+def check(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def equal(found, expected, what):
+    check(found == expected,
+          f'{what}: found {found!r:.2000}, expected {expected!r:.2000}')
+
+
+def test(function):
+    tests[function.__name__.replace('_', '-')] = function
+    return function
+
+
+# --- programs ---------------------------------------------------------------
+
+def run(*words, status=0, stdin=None):
+    """Run a program; return what it prints on stdout and on stderr."""
+    done = subprocess.run([str(word) for word in words], check=False,
+                          stdin=stdin or subprocess.DEVNULL,
+                          capture_output=True, timeout=CEILING_S)
+    equal(done.returncode, status,
+          f'status of {words} ({done.stderr.decode(errors="replace")})')
+    return done.stdout, done.stderr.decode()
+
+
+def tool(*words, status=0):
+    return run(TOOL, *words, status=status)
+
+
+def printed(*words, status=0):
+    return tool(*words, status=status)[0].decode()
+
+
+def parsed(*words, status=0):
+    return json.loads(printed(*words, '--output=json', status=status))
+
+
+def tshark(capture, *fields, display=None):
+    """The fields of each packet of a capture, as tshark sees them."""
+    words = ['tshark', '-n', '-r', capture, '-T', 'fields']
+    for field in fields:
+        words += ['-e', field]
+    if display:
+        words += ['-Y', display]
+    out, err = run(*words)
+    # the first line is about the user root
+    complaints = [line for line in err.splitlines()
+                  if line.strip() and 'user "root"' not in line]
+    equal(complaints, [], "tshark's complaints")
+    return [line.split('\t') for line in out.decode().splitlines()]
+
+
+# --- recordings -------------------------------------------------------------
+
+class Place:
+    """A folder for files, with the kept recording, and one that is made when
+    a test first asks for it.
+    """
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix='qemu-replay-test-')
+        self.kept = self.path('kept.rr')
+        self.made = None
+        with open(KEPT + '.recording.base64', 'rb') as file:
+            self.write(self.kept, base64.b64decode(file.read()))
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    @staticmethod
+    def write(path, content):
+        with open(path, 'wb') as file:
+            file.write(content)
+        return path
+
+    @staticmethod
+    def read(path):
+        with open(path, 'rb') as file:
+            return file.read()
+
+    def recording(self):
+        if self.made is None:
+            self.made = record(self)
+        return self.made
+
+
+def machine(place, mode, recording):
+    """Without the filter-dump a replay would be another machine: the filter
+    reads the host's clock when it is made.
+    """
+    return [QEMU, '-nodefaults', '-display', 'none', '-m', '16', '-boot', 'n',
+            '-icount', f'shift=4,rr={mode},rrfile={recording}',
+            '-netdev', f'user,id=n0,tftp={place.folder},bootfile=boot',
+            '-device', 'e1000,netdev=n0,mac=52:54:00:12:34:56',
+            '-object', 'filter-replay,id=f0,netdev=n0,verify=full',
+            '-object', 'filter-dump,id=d0,netdev=n0,file='
+            + place.path(mode + '.pcap')]
+
+
+def record(place):
+    """Record the firmware while it loads a file; return the recording and the
+    filter-dump's file.
+    """
+    recording, dump = place.path('made.rr'), place.path('record.pcap')
+    place.write(place.path('boot'), bytes(range(256)) *
+                (BOOT_FILE_BYTES // 256))
+    with subprocess.Popen(
+            machine(place, 'record', recording),
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as qemu:
+        end = time.monotonic() + CEILING_S
+        while not os.path.exists(dump) or \
+                len(read_dump(dump)) < DUMPED_PACKETS:
+            check(qemu.poll() is None and time.monotonic() < end,
+                  'the firmware does not load its file')
+            time.sleep(POLL_S)
+        qemu.send_signal(signal.SIGTERM)
+        _, err = qemu.communicate(timeout=CEILING_S)
+        equal(qemu.returncode, 0, f'status of the recorder ({err})')
+    return recording, dump
+
+
+def replay(place, recording, status=0):
+    return run(*machine(place, 'replay', recording), status=status)[1]
+
+
+def read_dump(path):
+    """The packets of a filter-dump: seconds, microseconds, bytes."""
+    data = Place.read(path)
+    packets = []
+    at = 24
+    while at + 16 <= len(data):
+        sec, usec, len_bytes, _ = struct.unpack_from('<IIII', data, at)
+        if at + 16 + len_bytes > len(data):
+            break
+        packets.append((sec, usec, data[at + 16:at + 16 + len_bytes]))
+        at += 16 + len_bytes
+    return packets
+
+
+def read_blocks(path):
+    """The blocks of a capture: kind and body.  Checks their form."""
+    data = Place.read(path)
+    blocks = []
+    at = 0
+    while at < len(data):
+        kind, len_bytes = struct.unpack_from('<II', data, at)
+        check(len_bytes % 4 == 0 and len_bytes >= 12 and
+              at + len_bytes <= len(data), f'block at {at}')
+        equal(struct.unpack_from('<I', data, at + len_bytes - 4)[0],
+              len_bytes, f'second length of the block at {at}')
+        blocks.append((kind, data[at + 8:at + len_bytes - 4]))
+        at += len_bytes
+    return blocks
+
+
+def read_packets(path):
+    """The packets of a capture: adapter, time in ns, bytes, options."""
+    packets = []
+    for kind, body in read_blocks(path):
+        if kind != 6:
+            continue
+        adapter, high, low, len_bytes, original = \
+            struct.unpack_from('<IIIII', body)
+        equal(len_bytes, original, 'captured length')
+        options = {}
+        at = 20 + (len_bytes + 3) // 4 * 4
+        while True:
+            option, n = struct.unpack_from('<HH', body, at)
+            if option == 0:
+                break
+            options[option] = body[at + 4:at + 4 + n]
+            at += 4 + (n + 3) // 4 * 4
+        packets.append((adapter, high << 32 | low, body[20:20 + len_bytes],
+                        options))
+    return packets
+
+
+def direction(options):
+    return {1: 'received', 2: 'sent'}[struct.unpack('<I', options[2])[0] & 3]
+
+
+# --- the kept recording -----------------------------------------------------
+
+GOLDEN_OUTPUTS = {
+    'info.txt': ('info',),
+    'info.json': ('info', '--output=json'),
+    'list.txt': ('list', '--kind', 'all'),
+    'list.json': ('list', '--output=json', '--kind', 'net'),
+    'stats.txt': ('stats',),
+    'stats.json': ('stats', '--output=json'),
+    'verify.json': ('verify', '--output=json'),
+}
+
+
+def golden_output(place, name):
+    command, *options = GOLDEN_OUTPUTS[name]
+    return tool(command, *options, place.kept)[0].replace(
+        place.folder.encode(), b'FOLDER')
+
+
+@test
+def output_is_golden(place):
+    for name in GOLDEN_OUTPUTS:
+        expected = Place.read(os.path.join(GOLDEN, name)).splitlines()
+        for i, line in enumerate(golden_output(place, name).splitlines()):
+            equal(line, expected[i] if i < len(expected) else None,
+                  f'line {i + 1} of {name}')
+
+
+@test
+def output_has_no_control_characters(place):
+    for command, *options in GOLDEN_OUTPUTS.values():
+        out, _ = tool(command, *options, place.kept)
+        check(set(out) <= HARMLESS, f'{command} prints control characters')
+
+
+@test
+def json_is_json(place):
+    for line in printed('list', '--output=json', place.kept).splitlines():
+        event = json.loads(line)
+        check({'event', 'icount', 'time-ns', 'kind'} <= set(event), line)
+    info = parsed('info', place.kept)
+    check({'uuid', 'complete', 'icount', 'adapters'} <= set(info), info)
+
+
+@test
+def list_agrees_with_the_kept_list(place):
+    """tests/data/replay has icount, packets and kind of each event, except for
+    those of the kind "instruction".
+    """
+    with open(KEPT + '.events', encoding='utf-8') as file:
+        lines = [line.split() for line in file
+                 if line[0].isdigit() and ' end: ' not in line]
+    listed = printed('list', '--output=json', place.kept).splitlines()
+    equal(len(listed), len(lines), 'number of events')
+    for words, line in zip(lines, listed):
+        event = json.loads(line)
+        equal([str(event['icount']), event['kind']], [words[0], words[2]],
+              f'event {event["event"]}')
+        equal(event.get('packet', int(words[1])), int(words[1]),
+              f'packet of event {event["event"]}')
+
+
+@test
+def filters_of_list(place):
+    def numbers(*options):
+        return [json.loads(line)['event'] for line in printed(
+            'list', '--output=json', *options, place.kept).splitlines()]
+
+    everything = [json.loads(line) for line in printed(
+        'list', '--output=json', '--kind', 'all', place.kept).splitlines()]
+    equal(numbers('--kind', 'async-net,net-sent'),
+          [e['event'] for e in everything
+           if re.match('async-net$|async-net-|net-sent', e['kind'])],
+          '--kind')
+    equal(numbers('--adapter', 'n1'),
+          [e['event'] for e in everything if e.get('adapter') == 'n1'],
+          '--adapter')
+    equal(numbers('--from', '18962', '--until', '21821'),
+          [e['event'] for e in everything if 18962 <= e['icount'] <= 21821 and
+           e['kind'] != 'instruction'], '--from, --until')
+    equal(numbers('--packets', '3-5'),
+          [e['event'] for e in everything if e.get('packet') in (3, 4, 5)],
+          '--packets')
+
+
+@test
+def tshark_reads_the_kept_capture(place):
+    capture = place.path('kept.pcapng')
+    _, err = tool('pcap', place.kept, capture)
+    check('6 packets that the guest sent are not' in err, err)
+    rows = tshark(capture, 'frame.interface_name', 'frame.len',
+                  'frame.packet_flags_direction', 'frame.packet_id',
+                  'frame.comment', 'frame.time_epoch')
+    events = [json.loads(line) for line in printed(
+        'list', '--output=json', '--kind', 'async-net,net-sent-data',
+        place.kept).splitlines()]
+    events = [e for e in events if 'adapter' in e and 'length' in e]
+    equal(len(rows), len(events), 'number of packets')
+    for row, event in zip(rows, events):
+        comment = f'icount={event["icount"]} event={event["event"]}'
+        if 'packet' in event:
+            comment += f' packet={event["packet"]}'
+        equal(row, [event['adapter'], str(event['length']),
+                    {'received': '0x00000001',
+                     'sent': '0x00000002'}[event['direction']],
+                    str(event['event']), comment,
+                    f'{event["time-ns"] // 10 ** 9}.'
+                    f'{event["time-ns"] % 10 ** 9:09}'],
+              f'event {event["event"]}')
+
+
+@test
+def capture_has_interfaces_and_totals(place):
+    capture = place.path('blocks.pcapng')
+    tool('pcap', place.kept, capture)
+    kinds = [kind for kind, _ in read_blocks(capture)]
+    equal(kinds[:3], [0x0a0d0d0a, 1, 1], 'first blocks')
+    equal(kinds[-2:], [5, 5], 'last blocks')
+    mac = [body[8:].find(bytes.fromhex('06000600525400123400')) >= 0
+           for kind, body in read_blocks(capture) if kind == 1]
+    equal(mac, [True, False], 'MAC address of n0 in its interface')
+
+
+# --- a recording of QEMU ----------------------------------------------------
+
+@test
+def capture_agrees_with_filter_dump(place):
+    """Number, bytes, directions and times.  The dump has microseconds, and
+    adds the date of the host.
+    """
+    recording, dump = place.recording()
+    capture = place.path('made.pcapng')
+    _, err = tool('pcap', recording, capture)
+    equal(err, '', 'messages')
+    dumped, packets = read_dump(dump), read_packets(capture)
+    equal(len(packets), len(dumped), 'number of packets')
+    second = dumped[0][0] - packets[0][1] // 10 ** 9
+    for (sec, usec, data), (_, ns, found, options) in zip(dumped, packets):
+        equal(found, data, 'bytes of a packet')
+        equal((sec - second) * 10 ** 6 + usec, ns // 1000, 'its time')
+        is_sent = data[6:12] == bytes.fromhex('525400123456')
+        equal(direction(options), 'sent' if is_sent else 'received',
+              'its direction')
+    rows = tshark(capture, 'frame.number', 'ip.checksum.status',
+                  'udp.checksum.status')
+    equal(len(rows), len(dumped), "tshark's number of packets")
+    equal([row for row in rows if '0' in row[1:]], [], 'bad checksums')
+
+
+@test
+def exports_are_identical(place):
+    recording, _ = place.recording()
+    first, second = place.path('first.pcapng'), place.path('second.pcapng')
+    tool('pcap', recording, first)
+    tool('pcap', recording, second)
+    equal(Place.read(first) == Place.read(second), True, 'same bytes')
+    out, _ = tool('pcap', recording, '-')
+    equal(out == Place.read(first), True, 'same bytes through a pipe')
+
+
+@test
+def pipe_to_tshark(place):
+    recording, _ = place.recording()
+    out, _ = run('sh', '-c', f'{TOOL} pcap {recording} - | tshark -n -r - '
+                 '-Y dhcp 2>/dev/null')
+    check(b'DHCP' in out, out)
+
+
+@test
+def summaries_name_the_protocols(place):
+    recording, _ = place.recording()
+    text = printed('list', '--kind', 'net', recording)
+    for pattern in (r'0\.0\.0\.0:68 > 255\.255\.255\.255:67, UDP len \d+, '
+                    r'DHCP discover of 52:54:00:12:34:56',
+                    r'DHCP ack for 10\.0\.2\.15 of 52:54:00:12:34:56',
+                    r'ARP who-has 10\.0\.2\.\d tell 10\.0\.2\.15',
+                    r'10\.0\.2\.2:69 > 10\.0\.2\.15:\d+, UDP len 516|'
+                    r'10\.0\.2\.2:\d+ > 10\.0\.2\.15:\d+, UDP len \d+'):
+        check(re.search(pattern, text), f'{pattern} in {text:.3000}')
+
+
+@test
+def stats_agree_with_info(place):
+    recording, dump = place.recording()
+    stats, info = parsed('stats', recording), parsed('info', recording)
+    adapter, = stats['adapters']
+    equal(adapter['received']['packets'], info['packets'], 'packets')
+    equal(adapter['received']['packets'] + adapter['sent']['packets'],
+          len(read_dump(dump)), 'packets of the dump')
+    equal({k['kind']: k['count'] for k in stats['kinds']},
+          info['events-by-kind'], 'events')
+    equal(stats['icount'], info['icount'], 'instructions')
+    check(abs(sum(k['stored-bytes'] for k in stats['kinds']) -
+              stats['stored-bytes']) <= len(stats['kinds']), stats)
+
+
+@test
+def plot_is_an_image(place):
+    recording, _ = place.recording()
+    plot = place.path('plot.svg')
+    tool('stats', '--plot', plot, recording)
+    image = Place.read(plot).decode()
+    for name in ('in', 'out', 'code'):
+        check(re.search(rf'<g class="{name}">\n<rect ', image), f'no {name}')
+    run('python3', '-c', 'import sys, xml.dom.minidom; '
+        'xml.dom.minidom.parse(sys.argv[1])', plot)
+
+
+@test
+def diff_names_the_event_that_changed(place):
+    recording, _ = place.recording()
+    changed = place.path('changed.rr')
+    event = [json.loads(line) for line in printed(
+        'list', '--output=json', '--kind', 'async-net',
+        recording).splitlines()][20]
+    # byte 22 is the time to live, and bit 4 of 64 makes it 80
+    run(faults.tool(), recording, changed, 'flip', event['event'], 22, 4)
+    difference = parsed('diff', recording, changed, status=1)
+    equal([difference['equal-events'], difference['byte'],
+           difference['field']],
+          [event['event'], 22, 'IPv4 time to live'], 'the difference')
+    text = printed('diff', recording, changed, status=1)
+    check(f'\n< event {event["event"]} ' in text and
+          'in byte 22: 0x40 and 0x50, IPv4 time to live' in text, text)
+    equal(printed('diff', recording, recording), '', 'no difference')
+    printed('diff', '--kind', 'char', recording, changed)
+    printed('diff', recording, place.kept, status=1)
+
+
+@test
+def verify_names_the_fault(place):
+    recording, _ = place.recording()
+    data = bytearray(Place.read(recording))
+    data[len(data) // 2] ^= 1
+    damaged = Place.write(place.path('damaged.rr'), data)
+    _, err = tool('verify', damaged, status=1)
+    check(re.search(r'is damaged: chunk \d+ at offset \d+: ', err), err)
+    for command in ('list', 'stats'):
+        _, err = tool(command, damaged, status=2)
+        check('is damaged: chunk ' in err, err)
+    # an event whose checksum is good, but whose meaning is not
+    event = json.loads(printed('list', '--output=json', '--kind', 'async-net',
+                               recording).splitlines()[3])['event']
+    run(faults.tool(), recording, damaged, 'add', event, 0, 7)
+    _, err = tool('verify', damaged, status=1)
+    check(f'event {event} (async-net) names an adapter' in err, err)
+    equal(parsed('verify', damaged, status=1)['result'], 'damaged', 'result')
+
+
+@test
+def repaired_recording_replays(place):
+    recording, _ = place.recording()
+    data = Place.read(recording)
+    broken = Place.write(place.path('broken.rr'), data[:len(data) * 2 // 3])
+    repaired = place.path('repaired.rr')
+    tool('verify', broken, status=1)
+    check(not parsed('info', broken)['complete'], 'info of a cut recording')
+    _, err = tool('cut', broken, repaired)
+    check('is cut: it has no end' in err, err)
+    tool('verify', repaired)
+    info = parsed('info', repaired)
+    check(info['complete'], info)
+    equal(info['packets'], parsed('info', broken)['packets'], 'packets')
+    equal(replay(place, repaired), '', 'messages of the replay')
+    _, err = tool('cut', broken, repaired, status=2)
+    check('already exists' in err, err)
+
+
+@test
+def shorter_recording_replays(place):
+    recording, _ = place.recording()
+    packet = json.loads(printed('list', '--output=json', '--packets', '30',
+                                recording))
+    short = place.path('short.rr')
+    tool('cut', '--until-packet', 30, recording, short)
+    equal(parsed('info', short)['packets'], 31, 'packets')
+    equal(replay(place, short), '', 'messages of the replay')
+    os.remove(short)
+    icount = packet['icount'] + 1
+    tool('cut', '--until', icount, recording, short)
+    equal(parsed('info', short)['icount'], icount, 'instructions')
+    equal(replay(place, short), '', 'messages of the replay')
+    difference = parsed('diff', recording, short, status=1)
+    check(difference['equal-events'] >= packet['event'], difference)
+
+
+@test
+def growing_recording_can_be_followed(place):
+    recording, _ = place.recording()
+    data = Place.read(recording)
+    growing = Place.write(place.path('growing.rr'), data[:len(data) // 3])
+    listed = place.path('growing.list')
+    with open(listed, 'wb') as out, \
+            subprocess.Popen([TOOL, 'list', '--follow', '--kind', 'net',
+                              growing], stdout=out, stderr=subprocess.PIPE,
+                             text=True) as follower:
+        end = time.monotonic() + CEILING_S
+        while not Place.read(listed):
+            check(time.monotonic() < end, 'nothing is listed')
+            time.sleep(POLL_S)
+        for end in (len(data) // 2, len(data) - 10, len(data)):
+            with open(growing, 'r+b') as file:
+                file.seek(0, os.SEEK_END)
+                file.write(data[file.tell():end])
+        _, err = follower.communicate(timeout=CEILING_S)
+        equal((follower.returncode, err), (0, ''), 'end of the list')
+    equal(Place.read(listed).decode(),
+          printed('list', '--kind', 'net', recording), 'the list')
+
+
+# --- bad input --------------------------------------------------------------
+
+@test
+def bad_input_gives_a_message(place):
+    """Every prefix of the kept recording, and flipped bytes."""
+    data = Place.read(place.kept)
+    bad = place.path('bad.rr')
+    variants = [data[:n] for n in range(0, len(data), 509)]
+    variants += [data[:n] + bytes([data[n] ^ 0x40]) + data[n + 1:]
+                 for n in range(0, len(data), 499)]
+    for variant in variants:
+        Place.write(bad, variant)
+        for command in ('info', 'list', 'stats', 'verify', 'pcap', 'cut'):
+            words = [command, bad]
+            if command in ('pcap', 'cut'):
+                words.append(place.path('bad.out'))
+            if os.path.exists(place.path('bad.out')):
+                os.remove(place.path('bad.out'))
+            done = subprocess.run([TOOL, *words], check=False,
+                                  stdin=subprocess.DEVNULL,
+                                  capture_output=True, timeout=CEILING_S)
+            check(done.returncode in (0, 1, 2), f'{words}: {done.returncode}')
+            check(done.returncode == 0 or done.stderr, f'{words}: no message')
+            check(set(done.stderr) <= HARMLESS, f'{words}: {done.stderr}')
+
+
+@test
+def unusable_files_and_options(place):
+    for words, message in (
+            ((), 'a command is missing'),
+            (('shout', place.kept), "there is no command 'shout'"),
+            (('info',), 'an argument is missing'),
+            (('info', place.kept, place.kept), 'too many arguments'),
+            (('info', '--loud', place.kept), 'Unknown option --loud'),
+            (('info', '--output=xml', place.kept), "found 'xml', expected"),
+            (('info', place.folder), 'is a directory'),
+            (('info', place.path('none')), 'No such file'),
+            (('list', '--kind', 'nte', place.kept), "of the kind 'nte'"),
+            (('list', '--adapter', 'n7', place.kept), "no adapter 'n7'"),
+            (('list', '--from', '-1', place.kept), "'-1' is not a number"),
+            (('list', '--packets', '3-x', place.kept), "'x' is not a number"),
+            (('diff', '--kind', 'nte', place.kept, place.kept), "kind 'nte'"),
+            (('pcap', place.kept, '/nowhere/x'), 'cannot write the capture'),
+            (('cut', place.kept, '/nowhere/x'), 'cannot record to'),
+            (('pcap', place.kept, '/dev/full'), 'No space left'),
+            (('verify', place.path('none')), 'No such file')):
+        _, err = tool(*words, status=2)
+        check(message in err, f'{words}: {err}')
+    with open('/dev/full', 'wb') as full:
+        done = subprocess.run([TOOL, 'list', place.kept], stdout=full,
+                              stderr=subprocess.PIPE, check=False)
+    equal(done.returncode, 2, 'status with a full disk')
+    check(b'cannot write to stdout' in done.stderr, done.stderr)
+
+
+@test
+def help_has_examples(place):
+    del place
+    listed = printed('--help')
+    for command in COMMANDS:
+        check(f'\n  {command} ' in listed, f'{command} in {listed}')
+        text = printed(command, '--help')
+        check(re.search(rf'\nExample: .*\n  qemu-replay {command} ', text),
+              text)
+    printed('--version')
+
+
+# --- documents --------------------------------------------------------------
+
+@test
+def manual_has_all_commands_and_options(place):
+    del place
+    manual = os.path.join(ROOT, 'docs/qemu-replay.1')
+    _, err = run('mandoc', '-T', 'lint', '-W', 'warning', manual)
+    equal(err, '', "mandoc's warnings")
+    text = Place.read(manual).decode()
+    completion = Place.read(os.path.join(
+        ROOT, 'contrib/qemu-replay/bash-completion')).decode()
+    for command in COMMANDS:
+        check(f'\n.Ss {command} ' in text, f'{command} is in the manual')
+        check(command in completion, f'{command} is in the completion')
+        for option in re.findall(r'  (?:-., )?--([a-z-]+)',
+                                 printed(command, '--help')):
+            if option != 'help':
+                check(f'-{option}' in text, f'--{option} is in the manual')
+            check(f'--{option}' in completion,
+                  f'--{option} is in the completion')
+    run('bash', '-n', os.path.join(ROOT,
+                                   'contrib/qemu-replay/bash-completion'))
+
+
+def update_golden(place):
+    os.makedirs(GOLDEN, exist_ok=True)
+    for name in GOLDEN_OUTPUTS:
+        Place.write(os.path.join(GOLDEN, name), golden_output(place, name))
+
+
+def main():
+    place = Place()
+    failed = 0
+    words = sys.argv[1:]
+    try:
+        if words[:1] == ['--update-golden']:
+            update_golden(place)
+            return
+        chosen = words or list(tests)
+        print(f'1..{len(chosen)}', flush=True)
+        for number, name in enumerate(chosen, 1):
+            try:
+                tests[name](place)
+                print(f'ok {number} - {name}', flush=True)
+            except (Failure, subprocess.TimeoutExpired, ValueError, OSError,
+                    KeyError) as failure:
+                failed += 1
+                print(f'# {failure}\nnot ok {number} - {name}', flush=True)
+    finally:
+        shutil.rmtree(place.folder, ignore_errors=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == '__main__':
+    main()
