@@ -126,10 +126,18 @@ static void put_numbers(GString *out, const ReplayLogEvent *ev)
     unsigned i;
 
     for (i = 0; i < ev->n_nums; i++) {
-        g_string_append_printf(out, event_field_is_signed(ev->kind, i)
-                               ? "%s%s=%" PRId64 : "%s%s=%" PRIu64,
-                               i ? " " : "", event_field(ev->kind, i) ?: "?",
-                               ev->num[i]);
+        uint64_t value = ev->num[i];
+
+        if (i) {
+            g_string_append_c(out, ' ');
+        }
+        g_string_append(out, event_field(ev->kind, i) ?: "?");
+        g_string_append_c(out, '=');
+        if (event_field_is_signed(ev->kind, i) && (int64_t)value < 0) {
+            g_string_append_c(out, '-');
+            value = -value;
+        }
+        tool_put_u64(out, value, 1, ' ');
     }
 }
 

@@ -134,17 +134,6 @@ static bool filter_is_done(const Filter *f, const ReplayLogEvent *ev)
     return ev->icount > f->until || (f->has_packets && ev->packet > f->last);
 }
 
-static void put_right(GString *out, uint64_t value, int width)
-{
-    char digits[24];
-    int n = snprintf(digits, sizeof(digits), "%" PRIu64, value);
-
-    for (; n < width; width--) {
-        g_string_append_c(out, ' ');
-    }
-    g_string_append(out, digits);
-}
-
 static void put_left(GString *out, const char *text, int width)
 {
     int n = strlen(text);
@@ -163,8 +152,8 @@ static void list_human(GString *out, const Recording *r,
     bool has_adapter = event_adapter(ev, &adapter);
 
     g_string_truncate(out, 0);
-    put_right(out, ev->number, 8);
-    put_right(out, ev->icount, 14);
+    tool_put_u64(out, ev->number, 8, ' ');
+    tool_put_u64(out, ev->icount, 14, ' ');
     g_string_append_c(out, ' ');
     tool_put_time(out, r->time_ns);
     g_string_append_c(out, ' ');
@@ -173,11 +162,13 @@ static void list_human(GString *out, const Recording *r,
         put_left(out, recording_adapter(r, adapter), 4);
         put_left(out, ev->kind == REPLAY_EV_ASYNC_NET ? "<" : ">", 1);
         if (ev->kind == REPLAY_EV_ASYNC_NET) {
-            g_string_append_printf(out, "packet %" PRIu64 " ", ev->packet);
+            g_string_append(out, "packet ");
+            tool_put_u64(out, ev->packet, 1, ' ');
+            g_string_append_c(out, ' ');
         }
     }
     if (ev->data || ev->kind == REPLAY_EV_NET_SENT) {
-        put_right(out, ev->data ? ev->len_bytes : ev->num[1], 1);
+        tool_put_u64(out, ev->data ? ev->len_bytes : ev->num[1], 1, ' ');
         g_string_append(out, " bytes ");
     }
     event_summary(out, r, ev);

@@ -48,8 +48,24 @@ void tool_escape(GString *out, const uint8_t *data, size_t len_bytes)
     }
 }
 
+void tool_put_u64(GString *out, uint64_t value, unsigned width, char fill)
+{
+    char digits[20];
+    unsigned at = sizeof(digits);
+
+    do {
+        digits[--at] = '0' + value % 10;
+        value /= 10;
+    } while (value);
+    for (; width > sizeof(digits) - at; width--) {
+        g_string_append_c(out, fill);
+    }
+    g_string_append_len(out, digits + at, sizeof(digits) - at);
+}
+
 void tool_put_time(GString *out, uint64_t time_ns)
 {
-    g_string_append_printf(out, "%" PRIu64 ".%09u", time_ns / 1000000000,
-                           (unsigned)(time_ns % 1000000000));
+    tool_put_u64(out, time_ns / 1000000000, 1, '0');
+    g_string_append_c(out, '.');
+    tool_put_u64(out, time_ns % 1000000000, 9, '0');
 }

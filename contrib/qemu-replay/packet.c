@@ -10,6 +10,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "packet.h"
+#include "tool.h"
 
 #define ETHERTYPE_IPV4  0x0800
 #define ETHERTYPE_ARP   0x0806
@@ -277,15 +278,34 @@ char *packet_field(const uint8_t *data, size_t len_bytes, size_t offset)
 
 /* --- Texts ------------------------------------------------------------- */
 
+/* Appends @text and then @value. */
+static void put_value(GString *out, const char *text, uint64_t value)
+{
+    g_string_append(out, text);
+    tool_put_u64(out, value, 1, ' ');
+}
+
 static void put_mac(GString *out, const uint8_t *mac)
 {
-    g_string_append_printf(out, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0],
-                           mac[1], mac[2], mac[3], mac[4], mac[5]);
+    static const char digits[] = "0123456789abcdef";
+    unsigned i;
+
+    for (i = 0; i < 6; i++) {
+        if (i) {
+            g_string_append_c(out, ':');
+        }
+        g_string_append_c(out, digits[mac[i] >> 4]);
+        g_string_append_c(out, digits[mac[i] & 15]);
+    }
 }
 
 static void put_ipv4(GString *out, const uint8_t *a)
 {
-    g_string_append_printf(out, "%u.%u.%u.%u", a[0], a[1], a[2], a[3]);
+    unsigned i;
+
+    for (i = 0; i < 4; i++) {
+        put_value(out, i ? "." : "", a[i]);
+    }
 }
 
 /* As RFC 5952 asks for: the longest run of two or more zeros becomes "::". */
@@ -344,8 +364,8 @@ static void put_addresses(GString *out, const Packet *p)
         }
         put_address(out, p, !i);
         if (has_ports) {
-            g_string_append_printf(out, "%s:%u", p->is_ipv6 ? "]" : "",
-                                   lduw_be_p(p->data + p->transport + 2 * i));
+            put_value(out, p->is_ipv6 ? "]:" : ":",
+                      lduw_be_p(p->data + p->transport + 2 * i));
         }
     }
 }
@@ -383,12 +403,12 @@ static void put_tcp(GString *out, const Packet *p)
             g_string_append_c(out, names[i]);
         }
     }
-    g_string_append_printf(out, "] seq %u", ldl_be_p(h + 4));
+    put_value(out, "] seq ", (uint32_t)ldl_be_p(h + 4));
     if (h[13] & 0x10) {
-        g_string_append_printf(out, " ack %u", ldl_be_p(h + 8));
+        put_value(out, " ack ", (uint32_t)ldl_be_p(h + 8));
     }
-    g_string_append_printf(out, " win %u len %zu", lduw_be_p(h + 14),
-                           p->end - p->payload);
+    put_value(out, " win ", lduw_be_p(h + 14));
+    put_value(out, " len ", p->end - p->payload);
 }
 
 /*
@@ -535,7 +555,7 @@ static void put_udp(GString *out, const Packet *p)
     const uint8_t *h = p->data + p->transport;
     unsigned source = lduw_be_p(h), destination = lduw_be_p(h + 2);
 
-    g_string_append_printf(out, "UDP len %zu", p->end - p->payload);
+    put_value(out, "UDP len ", p->end - p->payload);
     if (source == PORT_DNS || destination == PORT_DNS) {
         put_dns(out, p, "DNS");
     } else if (source == PORT_MDNS || destination == PORT_MDNS) {

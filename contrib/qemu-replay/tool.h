@@ -77,6 +77,12 @@ void tool_print_json(JSONWriter *w);
  */
 void tool_escape(GString *out, const uint8_t *data, size_t len_bytes);
 
+/*
+ * Appends a number with at least @width characters, the first ones @fill.  A
+ * list has many numbers, and printf() takes several times as long.
+ */
+void tool_put_u64(GString *out, uint64_t value, unsigned width, char fill);
+
 /* Appends a virtual time in seconds, "1.234567890". */
 void tool_put_time(GString *out, uint64_t time_ns);
 
