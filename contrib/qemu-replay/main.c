@@ -19,7 +19,7 @@
 
 static const Tool *const tools[] = {
     &tool_info, &tool_list, &tool_stats, &tool_pcap, &tool_verify, &tool_diff,
-    &tool_cut,
+    &tool_cut, &tool_report,
 };
 
 bool tool_parse_u64(const char *option, const char *text, uint64_t *value)

@@ -25,7 +25,7 @@ typedef struct Tool {
 } Tool;
 
 extern const Tool tool_info, tool_verify, tool_list, tool_stats, tool_pcap,
-                  tool_diff, tool_cut;
+                  tool_diff, tool_cut, tool_report;
 
 /* --- Options and output ------------------------------------------------ */
 

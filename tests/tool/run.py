@@ -27,7 +27,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 GOLDEN = os.path.join(HERE, 'golden')
 KEPT = os.path.join(ROOT, 'tests/data/replay/version-1')
 
-sys.path.insert(0, os.path.join(ROOT, 'tests/functional'))
+sys.path[:0] = [HERE, os.path.join(ROOT, 'tests/functional')]
+import browser                                  # noqa: E402
 import faults                                   # noqa: E402
 import rr                                       # noqa: E402
 
@@ -44,7 +45,8 @@ DUMPED_PACKETS = 150
 # The bytes that a terminal may get: printable ASCII characters and line ends.
 HARMLESS = set(range(0x20, 0x7f)) | {0x0a}
 
-COMMANDS = ('info', 'list', 'stats', 'pcap', 'verify', 'diff', 'cut')
+COMMANDS = ('info', 'list', 'stats', 'pcap', 'verify', 'diff', 'cut',
+            'report')
 
 tests = {}
 
@@ -445,6 +447,63 @@ def plot_is_an_image(place):
 
 
 @test
+def report_works_in_a_browser(place):
+    """It renders, filters, zooms and shows commands, without a complaint."""
+    recording, _ = place.recording()
+    page = place.path('report.html')
+    tool('report', recording, page)
+    events = [json.loads(line) for line in printed(
+        'list', '--output=json', '--kind', 'async-net,net-sent-data',
+        recording).splitlines()]
+    sent = [e for e in events if e['direction'] == 'sent']
+    dhcp = [e for e in events if 'DHCP' in e['summary']]
+    rows = "[...document.querySelectorAll('#rows tbody tr')]"
+    with browser.Browser(page, CEILING_S) as web:
+        def filtered(**values):
+            for name, value in values.items():
+                web.value(f'element("{name}").value = "{value}"')
+            web.value('refresh()')
+            return web.value(rows + '.map(r => +r.cells[0].textContent)')
+
+        check(web.value('element("summary").textContent').startswith(
+            f'{len(events)} packets, '), 'the summary')
+        equal(web.value(rows + '.map(r => r.cells[7].textContent)'),
+              [e['summary'] for e in events[:200]], 'summaries')
+        equal(filtered(direction='1'), [e['event'] for e in sent[:200]],
+              'sent packets')
+        equal(filtered(direction='', filter='DHCP'),
+              [e['event'] for e in dhcp], 'packets with DHCP')
+        web.value(rows + '[0].click()')
+        check(f'replay_break {dhcp[0]["icount"]}\n' in
+              web.value('element("commands").textContent'), 'the commands')
+        filtered(filter='')
+        middle = events[len(events) // 2]['time-ns']
+        web.value(f'zoom({middle}, data.time + 1)')
+        equal(web.value('+document.querySelector("#rows tbody tr")'
+                        '.cells[0].textContent'),
+              [e for e in events if e['time-ns'] >= middle][0]['event'],
+              'the first packet after zooming')
+        check(web.value('bins().received.reduce((a, b) => a + b)') ==
+              sum(e['length'] for e in events if e['time-ns'] >= middle and
+                  e['direction'] == 'received'), 'the bytes of the bins')
+        check(len(set(web.value(
+            '[...element("timeline").getContext("2d").getImageData('
+            '0, 0, 1600, 440).data]'))) > 4, 'nothing is drawn')
+        equal(web.complaints, [], "the browser's complaints")
+
+
+@test
+def report_loads_nothing(place):
+    """The page names no other file, and its policy forbids to load any."""
+    recording, _ = place.recording()
+    page = place.path('report.html')
+    tool('report', recording, page)
+    text = Place.read(page).decode()
+    check("default-src 'none'" in text, 'the policy')
+    equal(re.findall(r'(?:src|href)="(?!data:,")[^"]*', text), [], 'links')
+
+
+@test
 def diff_names_the_event_that_changed(place):
     recording, _ = place.recording()
     changed = place.path('changed.rr')
@@ -558,9 +617,10 @@ def bad_input_gives_a_message(place):
                  for n in range(0, len(data), 499)]
     for variant in variants:
         Place.write(bad, variant)
-        for command in ('info', 'list', 'stats', 'verify', 'pcap', 'cut'):
+        for command in ('info', 'list', 'stats', 'verify', 'pcap', 'cut',
+                        'report'):
             words = [command, bad]
-            if command in ('pcap', 'cut'):
+            if command in ('pcap', 'cut', 'report'):
                 words.append(place.path('bad.out'))
             if os.path.exists(place.path('bad.out')):
                 os.remove(place.path('bad.out'))
