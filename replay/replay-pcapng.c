@@ -278,10 +278,9 @@ static void put_section(ReplayPcapng *c, const QemuUUID *uuid,
 {
     guint at = block_begin(c->out, BLOCK_SECTION);
     const char *machine = replay_log_description_get(d, "machine");
-    char text[UUID_FMT_LEN + 1];
+    g_autofree char *text = qemu_uuid_unparse_strdup(uuid);
     g_autofree char *comment = NULL;
 
-    qemu_uuid_unparse(uuid, text);
     comment = g_strdup_printf("packets of the recording %s; times are the "
                               "guest's virtual time%s", text,
                               is_exact ? "" : " without the time in which the "

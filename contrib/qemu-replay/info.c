@@ -247,7 +247,7 @@ static int info_run(int argc, char **argv)
     };
     g_autoptr(Recording) r = NULL;
     g_autofree Info *info = g_new0(Info, 1);
-    char uuid[UUID_FMT_LEN + 1];
+    g_autofree char *uuid = NULL;
     Error *err = NULL;
 
     if (!tool_parse(&tool_info, &args, argc, argv)) {
@@ -259,7 +259,7 @@ static int info_run(int argc, char **argv)
     }
     info->r = r;
     info_read(info);
-    qemu_uuid_unparse(replay_log_reader_uuid(r->reader), uuid);
+    uuid = qemu_uuid_unparse_strdup(replay_log_reader_uuid(r->reader));
     if (args.is_json) {
         info_json(info, uuid);
     } else {

@@ -78,10 +78,10 @@ static void put_pair(GString *out, const char *key, const char *value)
 
 void report_head(GString *out, const Recording *r)
 {
-    char uuid[UUID_FMT_LEN + 1];
+    g_autofree char *uuid =
+        qemu_uuid_unparse_strdup(replay_log_reader_uuid(r->reader));
     size_t i;
 
-    qemu_uuid_unparse(replay_log_reader_uuid(r->reader), uuid);
     g_string_append(out, report_page_head);
     put_pair(out, "recording", uuid);
     for (i = 0; i < replay_log_description_count(r->desc); i++) {
