@@ -20,6 +20,7 @@
 #include "qemu/timer.h"
 #include "sysemu/cpu-timers.h"
 #include "sysemu/cpus.h"
+#include "sysemu/replay-base.h"
 #include "sysemu/runstate.h"
 #include "replay/replay-mutex.h"
 #include "replay/replay-report.h"
@@ -31,7 +32,7 @@ static int64_t guest_icount;            /* instructions that it has executed */
 static RunState wanted_state = RUN_STATE__MAX;  /* of a request to stop */
 
 __thread CPUState *current_cpu;
-CPUTailQ cpus = QTAILQ_HEAD_INITIALIZER(cpus);
+CPUTailQ cpus_queue = QTAILQ_HEAD_INITIALIZER(cpus_queue);
 
 typeof(use_icount) use_icount = 1;
 

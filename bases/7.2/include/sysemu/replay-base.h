@@ -11,6 +11,7 @@
 #include "net/net.h"
 #include "qemu/main-loop.h"
 
+#define cpus_queue      cpus
 #define bql_lock()      qemu_mutex_lock_iothread()
 #define bql_locked()    qemu_mutex_iothread_locked()
 
