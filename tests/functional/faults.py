@@ -38,12 +38,14 @@ def tool():
     """Build replay-fault if it is older than its source; return its path."""
     qemu = os.path.join(rr.BUILD, 'qemu')
     source = os.path.join(rr.BUILD, 'src')
+    # older QEMUs call it libqom.fa
+    qom, = glob.glob(os.path.join(qemu, 'libqom.*a'))
     parts = [os.path.join(rr.ROOT, 'tests/functional/replay-fault.c'),
              *sorted(glob.glob(os.path.join(rr.ROOT, 'replay/replay-log*.c'))),
              # each of these libraries needs the other one: QEMU's threads can
              # be QOM objects
              '-Wl,--start-group', os.path.join(qemu, 'libqemuutil.a'),
-             os.path.join(qemu, 'libqom.fa'), '-Wl,--end-group']
+             qom, '-Wl,--end-group']
     known_by = parts + glob.glob(os.path.join(rr.ROOT, 'replay/replay-log*.h'))
     with _lock:
         if os.path.exists(TOOL) and all(
