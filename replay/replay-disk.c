@@ -39,18 +39,30 @@
 /*
  * What is compared of the content of a disk: its beginning, and small pieces
  * at equal distances.  To read all of a large disk would take minutes, and a
- * host or guest that mounts a file system writes near its beginning.
+ * host or guest that mounts a file system writes near its beginning.  A disk of
+ * at most WHOLE_MAX_BYTES, such as firmware or a boot medium, is compared as a
+ * whole.
  */
+#define WHOLE_MAX_BYTES         (64 * MiB)
+#define WHOLE_PIECE_BYTES       (1 * MiB)
 #define SAMPLE_HEAD_BYTES       (2 * MiB)
 #define SAMPLE_PIECES           64
 #define SAMPLE_PIECE_BYTES      (4 * KiB)
 
+/* A number follows, the same for both keys of a disk. */
 #define KEY_CONTENT             REPLAY_LOG_KEY_INFO "content."
+#define KEY_WHOLE               REPLAY_LOG_KEY_INFO "disk."
 
 /* The disks that have got an overlay here; main thread, start-up.  Or NULL. */
 static GString *overlaid;
 
-/* A disk and a checksum of its content, each an owned string; or NULL. */
+/* What is noted of the content of a disk.  The strings are owned. */
+typedef struct DiskContent {
+    char *samples;              /* their checksum, and the disk */
+    char *whole;                /* SHA-256 of all, and the disk; or NULL */
+} DiskContent;
+
+/* Of DiskContent, owned; or NULL.  Main thread, start-up. */
 static GPtrArray *contents;
 
 /* --- What a disk consists of --------------------------------------------- */
@@ -367,16 +379,56 @@ static bool replay_disk_sum(BlockDriverState *bs, uint32_t *sum)
     return done;
 }
 
+/* Returns: the SHA-256 of all of @bs, owned; NULL if it is not read. */
+static char *replay_disk_hash(BlockDriverState *bs)
+{
+    BlockBackend *blk = blk_new(qemu_get_aio_context(),
+                                BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL);
+    g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
+    g_autofree uint8_t *buf = g_malloc(WHOLE_PIECE_BYTES);
+    int64_t length_bytes = bdrv_getlength(bs);
+    bool done = length_bytes > 0 && length_bytes <= WHOLE_MAX_BYTES
+                && blk_insert_bs(blk, bs, NULL) >= 0;
+    int64_t offset;
+
+    for (offset = 0; done && offset < length_bytes;
+         offset += WHOLE_PIECE_BYTES) {
+        int64_t piece_bytes = MIN(length_bytes - offset, WHOLE_PIECE_BYTES);
+
+        done = blk_pread(blk, offset, piece_bytes, buf, 0) >= 0;
+        g_checksum_update(sum, buf, piece_bytes);
+    }
+    blk_unref(blk);
+    return done ? g_strdup(g_checksum_get_string(sum)) : NULL;
+}
+
+static void replay_disk_free_content(gpointer opaque)
+{
+    DiskContent *content = opaque;
+
+    g_free(content->samples);
+    g_free(content->whole);
+    g_free(content);
+}
+
 /* Notes the content that the disk of @blk has before the guest runs. */
 static void replay_disk_note_content(BlockBackend *blk)
 {
     g_autofree char *name = replay_disk_name(blk);
+    g_autofree char *hash = NULL;
+    DiskContent *content;
     uint32_t sum;
 
-    if (replay_disk_sum(blk_bs(blk), &sum)) {
-        g_ptr_array_add(contents, g_strdup_printf("0x%08x of disk '%s'", sum,
-                                                  name));
+    if (!replay_disk_sum(blk_bs(blk), &sum)) {
+        return;
     }
+    hash = replay_disk_hash(blk_bs(blk));
+    content = g_new0(DiskContent, 1);
+    content->samples = g_strdup_printf("0x%08x of disk '%s'", sum, name);
+    if (hash) {
+        content->whole = g_strdup_printf("%s of disk '%s'", hash, name);
+    }
+    g_ptr_array_add(contents, content);
 }
 
 void replay_disk_describe(ReplayLogDescription *d)
@@ -384,26 +436,47 @@ void replay_disk_describe(ReplayLogDescription *d)
     unsigned i;
 
     for (i = 0; contents && i < contents->len; i++) {
-        g_autofree char *key = g_strdup_printf(KEY_CONTENT "%u", i);
+        const DiskContent *content = g_ptr_array_index(contents, i);
+        g_autofree char *samples = g_strdup_printf(KEY_CONTENT "%u", i);
+        g_autofree char *whole = g_strdup_printf(KEY_WHOLE "%u", i);
 
-        replay_log_description_add(d, key, g_ptr_array_index(contents, i));
+        replay_log_description_add(d, samples, content->samples);
+        if (content->whole) {
+            replay_log_description_add(d, whole, content->whole);
+        }
     }
+}
+
+/*
+ * Compares the values of the key that consists of @prefix and @number.
+ * Returns: whether a line was appended to @differences.
+ */
+static bool replay_disk_compare_key(const ReplayLogDescription *recorded,
+                                    const ReplayLogDescription *now,
+                                    const char *prefix, unsigned number,
+                                    GString *differences)
+{
+    g_autofree char *key = g_strdup_printf("%s%u", prefix, number);
+    const char *then = replay_log_description_get(recorded, key);
+    const char *value = replay_log_description_get(now, key);
+
+    if (!then || !value || g_str_equal(value, then)) {
+        return false;
+    }
+    g_string_append_printf(differences, "  content of a disk: recorded as %s, "
+                           "now %s\n", then, value);
+    return true;
 }
 
 void replay_disk_compare(const ReplayLogDescription *recorded,
                          const ReplayLogDescription *now, GString *differences)
 {
-    size_t i;
+    unsigned i;
 
-    for (i = 0; i < replay_log_description_count(now); i++) {
-        const char *value;
-        const char *key = replay_log_description_nth(now, i, &value);
-        const char *then = replay_log_description_get(recorded, key);
-
-        if (g_str_has_prefix(key, KEY_CONTENT) && then
-            && !g_str_equal(value, then)) {
-            g_string_append_printf(differences, "  content of a disk: recorded "
-                                   "as %s, now %s\n", then, value);
+    for (i = 0; contents && i < contents->len; i++) {
+        if (!replay_disk_compare_key(recorded, now, KEY_CONTENT, i,
+                                     differences)) {
+            replay_disk_compare_key(recorded, now, KEY_WHOLE, i, differences);
         }
     }
 }
@@ -430,7 +503,7 @@ bool replay_disk_begin(Error **errp)
 {
     BlockBackend *blk;
 
-    contents = g_ptr_array_new_with_free_func(g_free);
+    contents = g_ptr_array_new_with_free_func(replay_disk_free_content);
     for (blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
         if (!blk_get_attached_dev(blk)) {
             continue;

@@ -308,6 +308,25 @@ def content_changed(test):
     rr.check(not replayed.console(), f'{replayed}: the guest has run')
 
 
+@rr.scenario('disk/small-disk-changed/refused')
+def small_disk_changed(test):
+    """A byte of a small disk has changed, which is in none of the samples of a
+    large one.  QEMU refuses to replay, and names the disk.
+    """
+    machine = BootSector(test, '')
+    os.truncate(machine.image, 8 << 20)
+    extra = ['-drive', f'file={machine.image},format=raw,if=ide']
+    test.record(machine, extra=extra)
+    with open(machine.image, 'r+b') as f:
+        f.seek((4 << 20) + 50000)
+        f.write(b'x')
+    replayed = test.run(machine, 'replay', extra=extra).finish(status=1)
+    rr.check(re.search(messages.DISK_WHOLE.format(disk='ide0-hd0'),
+                       replayed.stderr()),
+             f'{replayed} says {replayed.stderr()!r}')
+    rr.check(not replayed.console(), f'{replayed}: the guest has run')
+
+
 @rr.scenario('disk/added-before-cont/replays-identically')
 def added_before_cont(test):
     """With -S, a management tool adds a disk and puts a medium into a drive
