@@ -1862,7 +1862,7 @@ typedef bool ChangeEvent(ReplayLogEvent *ev, const void *opaque);
 
 typedef struct ChangedKey {
     const char *key;
-    const char *value;
+    const char *value;      /* NULL: leave the key out */
 } ChangedKey;
 
 /* Returns: @d, with new values of @keys, which a key NULL ends; owned. */
@@ -1881,7 +1881,9 @@ static ReplayLogDescription *description_change(const ReplayLogDescription *d,
                 value = keys[n].value;
             }
         }
-        replay_log_description_add(changed, key, value);
+        if (value) {
+            replay_log_description_add(changed, key, value);
+        }
     }
     return changed;
 }
@@ -2012,15 +2014,38 @@ static void test_header_only(const void *opaque)
 }
 
 /* A recording that was only written again replays; so rewriting is harmless. */
+static const Hostile harmless = {
+    REPLAY_EV_INTERRUPT, REPLAY_EV_INTERRUPT,
+};
+
 static void test_rewritten(const void *opaque)
 {
-    static const Hostile harmless = {
-        REPLAY_EV_INTERRUPT, REPLAY_EV_INTERRUPT,
-    };
-
     record(3, ONE RECORD);
     recording_rewrite(hostile_change, &harmless);
     assert_replays(ONE REPLAY);
+}
+
+static const ChangedKey header_and_ufo[] = {
+    { "adapter.n1", VIRTIO_TEXT "virtio header 10 bytes, offloads, UFO" },
+    { "info.adapter.n1.offers", "header header-10 unheard-of ufo" },
+    { NULL },
+};
+
+static const ChangedKey header_of_earlier_recording[] = {
+    { "adapter.n1", VIRTIO_TEXT "virtio header 10 bytes, offloads, UFO" },
+    { "info.adapter.n1.offers", NULL },
+    { NULL },
+};
+
+/*
+ * The machine of the replay is the recorded one only if its NIC finds what the
+ * description says that the back end had.
+ */
+static void test_offers(const void *opaque)
+{
+    record(3, ONE VIRTIO_NIC RECORD);
+    recording_rewrite_keys(opaque, hostile_change, &harmless);
+    assert_replays(ONE VIRTIO_NIC REPLAY);
 }
 
 /* --- A recording of an earlier version --------------------------------- */
@@ -3074,6 +3099,9 @@ static const Test tests[] = {
     { "empty-packet/reports", test_hostile, &empty_packet },
     { "long-packet/reports", test_hostile, &long_packet },
     { "longest-event/reports", test_hostile, &longest_event },
+    { "virtio-header/offered", test_offers, header_and_ufo },
+    { "virtio-header-in-earlier-recording/offered", test_offers,
+      header_of_earlier_recording },
     { "virtio-header-without-packet/reports", test_header_only },
     { "unknown-flag/reports", test_hostile, &unknown_flag },
     { "flag-beyond-32-bits/reports", test_hostile, &flag_beyond_32_bits },
