@@ -9,6 +9,7 @@
 #include "net/net.h"
 #include "qapi/error.h"
 #include "qemu/cutils.h"
+#include "sysemu/replay-net.h"
 #include "trace.h"
 #include "replay-kinds.h"
 #include "replay-stream.h"
@@ -32,7 +33,10 @@ static ReplayEvent *replay_link_new(uint64_t up, const char *name)
     return &s->ev;
 }
 
-/* Fills in @ncs with the clients named @name.  Returns: their number. */
+/*
+ * Fills in @ncs with the clients named @name, or with all if it is NULL.
+ * Returns: their number.
+ */
 static int replay_link_find(const char *name,
                             NetClientState *ncs[MAX_QUEUE_NUM])
 {
@@ -92,10 +96,35 @@ static void replay_link_save(const ReplayEvent *ev)
     replay_put(REPLAY_EV_ASYNC_NET_LINK, &s->up, s->name, strlen(s->name));
 }
 
-static ReplayEvent *replay_link_load(const ReplayLogEvent *logged, Error **errp)
+/*
+ * Returns: the client that was called @name while recording, borrowed, or NULL.
+ * An id that QEMU has generated has other digits at its end in the replay.
+ */
+static NetClientState *replay_link_find_recorded(const char *name)
 {
     NetClientState *ncs[MAX_QUEUE_NUM];
+    g_autofree char *recorded = replay_net_name(name);
+    int count = replay_link_find(name, ncs);
+    int i;
+
+    if (count) {
+        return ncs[0];
+    }
+    count = replay_link_find(NULL, ncs);
+    for (i = 0; i < count; i++) {
+        g_autofree char *now = replay_net_name(ncs[i]->name);
+
+        if (g_str_equal(now, recorded)) {
+            return ncs[i];
+        }
+    }
+    return NULL;
+}
+
+static ReplayEvent *replay_link_load(const ReplayLogEvent *logged, Error **errp)
+{
     g_autofree char *name = NULL;
+    NetClientState *nc;
 
     if (logged->num[0] > 1) {
         error_setg(errp, "invalid link state %" PRIu64 " (expected 0 or 1)",
@@ -104,15 +133,15 @@ static ReplayEvent *replay_link_load(const ReplayLogEvent *logged, Error **errp)
     }
     name = g_strndup((const char *)logged->data,
                      MIN(logged->len_bytes, NAME_MAX_BYTES));
-    if (strlen(name) != logged->len_bytes
-        || replay_link_find(name, ncs) == 0) {
+    nc = replay_link_find_recorded(name);
+    if (strlen(name) != logged->len_bytes || !nc) {
         g_autofree char *printable = g_strescape(name, NULL);
 
         error_setg(errp, "the link of the network client '%s' changes, but "
                    "there is no such client", printable);
         return NULL;
     }
-    return replay_link_new(logged->num[0], name);
+    return replay_link_new(logged->num[0], nc->name);
 }
 
 static void replay_link_run(ReplayEvent *ev)

@@ -142,10 +142,11 @@ static ReplayAdapter *replay_net_new_adapter(const char *name)
 
 char *replay_net_name(const char *netdev_id)
 {
+    size_t len = strlen(netdev_id);
+
     /* id_generate() makes '#', subsystem, count, two random digits. */
-    return *netdev_id == '#'
-           ? g_strndup(netdev_id, strlen(netdev_id) - strlen("00"))
-           : g_strdup(netdev_id);
+    return *netdev_id == '#' && len > strlen("#00")
+           ? g_strndup(netdev_id, len - strlen("00")) : g_strdup(netdev_id);
 }
 
 bool replay_net_is_fixed(void)

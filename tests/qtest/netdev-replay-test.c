@@ -965,6 +965,22 @@ static void test_link(const void *opaque)
     replay_finish_identical(vm, EXIT_STATUS);
 }
 
+/* The id of the netdev ends with other digits in the replay. */
+static void test_link_of_nic_option(const void *opaque)
+{
+    Vm *vm = vm_start(NIC_OPTION RECORD);
+    g_autofree char *info = vm_human(vm, "info network");
+    const char *id = strstr(info, "#net0");
+    g_autofree char *name = g_strndup(id, strlen("#net000"));
+
+    vm_command(vm, "{ 'execute': 'set_link', 'arguments': { 'name': %s, "
+               "'up': false } }", name);
+    /* With this the recording ends, behind the change of the link. */
+    vm_command(vm, "{ 'execute': 'system_reset' }");
+    recorder_finish(vm, EXIT_SUCCESS);
+    replay_finish_identical(vm_start(NIC_OPTION REPLAY), EXIT_SUCCESS);
+}
+
 /* A recording has no room for a longer name. */
 static void test_link_long_name(const void *opaque)
 {
@@ -3021,6 +3037,7 @@ static const Test tests[] = {
     { "migrate-before-start/refused", test_migrate_before_start },
     { "requests-after-shutdown/refused", test_request_after_shutdown },
     { "link-changes/identical", test_link },
+    { "link-of-nic-option/identical", test_link_of_nic_option },
     { "link-with-long-name/refused", test_link_long_name },
     { "link-of-replay/refused", test_link_of_replay },
     { "link-down-before-start/identical", test_link_before_start },
