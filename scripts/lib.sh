@@ -96,6 +96,39 @@ overlay_path() {
     fi
 }
 
+# The name of this machine's Debian release, such as bookworm.
+codename() {
+    sed -n 's/^VERSION_CODENAME=//p' /etc/os-release
+}
+
+# The machine's own sources of its Debian release, one a line, as
+# OPTION|URI|RELEASE|CODENAME.  OPTION ends with a space, or is empty.
+# shellcheck disable=SC2016 # the format is apt's, not the shell's
+machine_sources() {
+    local codename uri release dist component keyring
+    local default_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    local format='$(REPO_URI)|$(RELEASE)|$(CODENAME)|$(COMPONENT)|$(SIGNED_BY)'
+    codename=$(codename)
+    apt-get indextargets --format "$format" 'Created-By: Packages' |
+        LC_ALL=C sort -u |
+        while IFS='|' read -r uri release dist component keyring; do
+            case $codename:$release:$dist in
+            *:"$codename":* | *:"$codename"-updates:* | *:"$codename"-security:*) ;;
+            *:stable*:"$codename"* | *:oldstable*:"$codename"*) ;;
+            *) continue ;;
+            esac
+            [ "$component" = main ] || continue
+            # apt leaves $(SIGNED_BY) unexpanded when there is no such option
+            [ -f "$keyring" ] || keyring=$default_keyring
+            if [ -f "$keyring" ]; then
+                keyring="[signed-by=$keyring] "
+            else
+                keyring=
+            fi
+            printf '%s|%s|%s|%s\n' "$keyring" "$uri" "$release" "$dist"
+        done
+}
+
 # Only one script at a time works in build/; a second one waits.  A script that
 # the holder of the lock has called continues.
 lock_build() {
