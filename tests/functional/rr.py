@@ -39,6 +39,7 @@ import bases                                                    # noqa: E402
 BUILD = bases.Base().build
 QEMU = os.path.join(BUILD, 'bin', 'qemu-system-x86_64')
 GUEST = os.path.join(ROOT, 'build', 'guest')
+SYSTEM = os.path.join(ROOT, 'build', 'system', 'disk.qcow2')
 
 # Seconds.  A run takes about ten on an idle machine.
 RUN_CEILING = 400
@@ -610,12 +611,12 @@ class Test(typing.NamedTuple):
 TESTS = {}
 
 
-def register(name, function, *arguments, text=None):
-    """Register @function(test, *@arguments) as the test functional/@name.
+def register(name, function, *arguments, text=None, suite='functional'):
+    """Register @function(test, *@arguments) as the test @suite/@name.
 
     Its text is @text, or else the docstring of @function.
     """
-    name = 'functional/' + name
+    name = f'{suite}/{name}'
     assert name not in TESTS, f'two tests called {name}'
     TESTS[name] = Test(function, arguments, text or function.__doc__)
 

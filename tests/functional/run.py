@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run the functional tests: real Linux guests, recorded and replayed.
 
-usage: run.py [--qemu PATH] [--list] [--keep] [-j N] [PATTERN...]
+usage: run.py [--suite SUITE] [--qemu PATH] [--list] [--keep] [-j N]
+              [PATTERN...]
 
 Only tests run whose name contains one of the patterns.  The report is TAP.
 """
@@ -21,13 +22,21 @@ import rr
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
+# The files that the tests of each suite need, and the script that makes them.
+SUITES = {
+    'functional': ('scripts/guest', [os.path.join(rr.GUEST, 'vmlinux'),
+                                     os.path.join(rr.GUEST, 'initrd.gz')]),
+    'system': ('scripts/system-image', [rr.SYSTEM]),
+}
 
-def find_tests(patterns):
+
+def find_tests(suite, patterns):
     for name in sorted(os.listdir(HERE)):
         if name.startswith('test_') and name.endswith('.py'):
             importlib.import_module(name[:-len('.py')])
     return {name: test for name, test in rr.TESTS.items()
-            if not patterns or any(p in name for p in patterns)}
+            if name.startswith(suite + '/')
+            and (not patterns or any(p in name for p in patterns))}
 
 
 def run_test(name, test, options):
@@ -51,7 +60,7 @@ def run_test(name, test, options):
     report = ['# ' + line for line in workshop.notes]
     if problem:
         again = ['python3', os.path.relpath(__file__),
-                 '--qemu', options.qemu]
+                 '--suite', options.suite, '--qemu', options.qemu]
         again += [f'--qemu-arg={arg}' for arg in options.qemu_arg] + [name]
         report += ['# ' + line for line in problem.splitlines()]
         report += [f'# recording and consoles: {place}',
@@ -68,6 +77,9 @@ def main():
         description='Record and replay real Linux guests.')
     parser.add_argument('patterns', nargs='*', metavar='PATTERN',
                         help='run only tests whose name contains PATTERN')
+    parser.add_argument('--suite', default='functional', choices=SUITES,
+                        help='functional (the default): a small guest; '
+                        'system: a Debian on a disk')
     parser.add_argument('--qemu', default=rr.QEMU, metavar='PATH',
                         help='the qemu-system-x86_64 to test')
     parser.add_argument('--qemu-arg', action='append', default=[],
@@ -83,18 +95,18 @@ def main():
                         help='run N tests at once')
     options = parser.parse_args()
 
-    tests = find_tests(options.patterns)
+    tests = find_tests(options.suite, options.patterns)
     if options.list:
         for name, test in tests.items():
             print(f'{name}\n    {test.text}')
         return 0
     if not tests:
         parser.error('no test has a name that contains a PATTERN')
-    for path in (options.qemu, os.path.join(rr.GUEST, 'vmlinux'),
-                 os.path.join(rr.GUEST, 'initrd.gz')):
+    script, files = SUITES[options.suite]
+    for path in options.qemu, *files:
         if not os.path.exists(path):
             parser.error(f'{path} is missing: '
-                         'run scripts/build and scripts/guest first')
+                         f'run scripts/build and {script} first')
 
     failed = 0
     print(f'1..{len(tests)}', flush=True)
