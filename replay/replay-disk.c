@@ -49,6 +49,9 @@
 #define SAMPLE_PIECES           64
 #define SAMPLE_PIECE_BYTES      (4 * KiB)
 
+/* In place of a checksum, when the host cannot read the disk. */
+#define UNREADABLE              "unreadable"
+
 /* A number follows, the same for both keys of a disk. */
 #define KEY_CONTENT             REPLAY_LOG_KEY_INFO "content."
 #define KEY_WHOLE               REPLAY_LOG_KEY_INFO "disk."
@@ -354,32 +357,43 @@ static bool replay_disk_sum_range(BlockBackend *blk, int64_t offset,
     return true;
 }
 
-/* Returns: whether samples of @bs were read; their checksum is in *@sum. */
-static bool replay_disk_sum(BlockDriverState *bs, uint32_t *sum)
+/*
+ * Returns: a checksum of samples of @bs, or why there is none, owned; NULL if
+ * the disk is empty.
+ */
+static char *replay_disk_sum(BlockDriverState *bs)
 {
     BlockBackend *blk = blk_new(qemu_get_aio_context(),
                                 BLK_PERM_CONSISTENT_READ, BLK_PERM_ALL);
     int64_t length_bytes = bdrv_getlength(bs);
+    uint32_t sum = 0;
     bool done = false;
     int i;
 
-    *sum = 0;
     if (length_bytes > 0 && blk_insert_bs(blk, bs, NULL) >= 0) {
         done = replay_disk_sum_range(blk, 0,
-                                     MIN(length_bytes, SAMPLE_HEAD_BYTES), sum);
+                                     MIN(length_bytes, SAMPLE_HEAD_BYTES),
+                                     &sum);
         for (i = 0; done && length_bytes > SAMPLE_HEAD_BYTES
                     && i < SAMPLE_PIECES; i++) {
             int64_t offset = (length_bytes - SAMPLE_PIECE_BYTES)
                              / SAMPLE_PIECES * i;
 
-            done = replay_disk_sum_range(blk, offset, SAMPLE_PIECE_BYTES, sum);
+            done = replay_disk_sum_range(blk, offset, SAMPLE_PIECE_BYTES,
+                                         &sum);
         }
     }
     blk_unref(blk);
-    return done;
+    if (!length_bytes) {
+        return NULL;
+    }
+    return done ? g_strdup_printf("0x%08x", sum) : g_strdup(UNREADABLE);
 }
 
-/* Returns: the SHA-256 of all of @bs, owned; NULL if it is not read. */
+/*
+ * Returns: the SHA-256 of all of @bs, or why there is none, owned; NULL if the
+ * disk is empty or so large that it is not read.
+ */
 static char *replay_disk_hash(BlockDriverState *bs)
 {
     BlockBackend *blk = blk_new(qemu_get_aio_context(),
@@ -387,8 +401,8 @@ static char *replay_disk_hash(BlockDriverState *bs)
     g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
     g_autofree uint8_t *buf = g_malloc(WHOLE_PIECE_BYTES);
     int64_t length_bytes = bdrv_getlength(bs);
-    bool done = length_bytes > 0 && length_bytes <= WHOLE_MAX_BYTES
-                && blk_insert_bs(blk, bs, NULL) >= 0;
+    bool is_small = length_bytes > 0 && length_bytes <= WHOLE_MAX_BYTES;
+    bool done = is_small && blk_insert_bs(blk, bs, NULL) >= 0;
     int64_t offset;
 
     for (offset = 0; done && offset < length_bytes;
@@ -399,7 +413,10 @@ static char *replay_disk_hash(BlockDriverState *bs)
         g_checksum_update(sum, buf, piece_bytes);
     }
     blk_unref(blk);
-    return done ? g_strdup(g_checksum_get_string(sum)) : NULL;
+    if (!is_small) {
+        return NULL;
+    }
+    return g_strdup(done ? g_checksum_get_string(sum) : UNREADABLE);
 }
 
 static void replay_disk_free_content(gpointer opaque)
@@ -415,16 +432,16 @@ static void replay_disk_free_content(gpointer opaque)
 static void replay_disk_note_content(BlockBackend *blk)
 {
     g_autofree char *name = replay_disk_name(blk);
+    g_autofree char *sum = replay_disk_sum(blk_bs(blk));
     g_autofree char *hash = NULL;
     DiskContent *content;
-    uint32_t sum;
 
-    if (!replay_disk_sum(blk_bs(blk), &sum)) {
+    if (!sum) {
         return;
     }
     hash = replay_disk_hash(blk_bs(blk));
     content = g_new0(DiskContent, 1);
-    content->samples = g_strdup_printf("0x%08x of disk '%s'", sum, name);
+    content->samples = g_strdup_printf("%s of disk '%s'", sum, name);
     if (hash) {
         content->whole = g_strdup_printf("%s of disk '%s'", hash, name);
     }

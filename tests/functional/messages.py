@@ -52,8 +52,12 @@ REPORT_THROUGH = ', packet {packet} through adapter {adapter}'
 
 DISK_IS_TEMPORARY = 'goes to temporary files, and is lost when QEMU exits'
 DISK_READ_FAILS = "disk '{disk}': the host cannot read from it: Input/output error"
+DISK_WRITE_FAILS = "disk '{disk}': the host cannot write to it: Input/output error"
+DISK_UNREADABLE = "content of a disk: recorded as 0x[0-9a-f]{{8}} of disk '{disk}', now unreadable of disk '{disk}'"
 DISK_CONTENT = "content of a disk: recorded as 0x[0-9a-f]{{8}} of disk '{disk}', now 0x[0-9a-f]{{8}} of disk '{disk}'"
 DISK_WHOLE = "content of a disk: recorded as [0-9a-f]{{64}} of disk '{disk}', now [0-9a-f]{{64}} of disk '{disk}'"
+DISK_SIZE = "recorded as ''{disk}' of device .* bytes, writable', now ''{disk}' of device .* bytes, writable'"
+DISK_MISSING = "Could not open '{image}': No such file or directory"
 DISK_SNAPSHOT = "disk '{disk}' cannot be recorded: the snapshot 'start' (rrsnapshot=) would be lost with its temporary overlay"
 DISK_LIMITS = "disk '{disk}' has limits of its speed, which cannot be recorded or replayed"
 DISK_PASSTHROUGH = "disk '{disk}' cannot be recorded: scsi-block passes the guest's commands to a device of the host"

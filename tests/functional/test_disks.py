@@ -68,15 +68,27 @@ def digest(path):
     return hashlib.sha256(rr.read(path)).hexdigest()
 
 
+def qemu_img(*arguments):
+    """Run qemu-img, and return what it prints."""
+    done = subprocess.run(
+        [os.path.join(os.path.dirname(rr.QEMU), 'qemu-img'), *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.stdout.decode().strip()
+
+
+def convert(raw, path, image_format):
+    """Make an image that has the content of the file @raw."""
+    said = qemu_img('convert', '-f', 'raw', '-O', image_format, raw, path)
+    rr.check(not said, f'qemu-img says {said!r}')
+
+
 def make_image(test, image_format):
     """Make an image; return its path, and the SHA-256 of the disk."""
     raw, path = test.path('disk.raw'), test.path('disk.image')
     content = random.Random(1).randbytes(SIZE)
     with open(raw, 'wb') as f:
         f.write(content)
-    subprocess.run([os.path.join(os.path.dirname(rr.QEMU), 'qemu-img'),
-                    'convert', '-f', 'raw', '-O', image_format, raw, path],
-                   check=True)
+    convert(raw, path, image_format)
     return path, hashlib.sha256(content).hexdigest()
 
 
@@ -127,7 +139,7 @@ STOP_DMA = 'mov %si, %dx; mov $0, %al; out %al, %dx\n'
 RESET_BUS = '''
     mov $0x3f6, %dx; mov $4, %al; out %al, %dx; mov $0, %al; out %al, %dx
 '''
-READ_DMA, READ = 0xc8, 0x20
+READ_DMA, READ, WRITE = 0xc8, 0x20, 0x30
 
 
 def command(number, sector=1, sectors=8):
@@ -218,6 +230,48 @@ def host_fails(test):
     for run in recorded, replayed:
         rr.check(messages.DISK_READ_FAILS.format(disk='bad') in run.stderr(),
                  f'{run} says {run.stderr()!r}')
+
+
+@rr.scenario('disk/host-fails-to-write/names-the-disk')
+def host_fails_to_write(test):
+    """The host cannot write a sector.  QEMU names the disk."""
+    ready = 'mov $0x1f7, %dx; 1: in %dx, %al; test $0x80, %al; jnz 1b\n'
+    machine = BootSector(test, command(WRITE, sector=10, sectors=1) + ready
+                         + 'mov $0x1f0, %dx; mov $256, %cx; xor %si, %si;'
+                         + 'rep outsw\n' + ready)
+    extra = ['-blockdev', f'driver=file,node-name=f0,filename={machine.image}',
+             '-blockdev', 'driver=blkdebug,node-name=bad,image=f0,'
+             'inject-error.0.event=none,inject-error.0.iotype=write',
+             '-blockdev', 'driver=blkreplay,node-name=kept,image=bad',
+             '-device', 'ide-hd,drive=kept,bus=ide.0']
+    recorded = test.record(machine, extra=extra)
+    replayed = test.replay(machine, extra=extra)
+    check_equal(recorded, replayed)
+    for run in recorded, replayed:
+        rr.check(messages.DISK_WRITE_FAILS.format(disk='kept')
+                 in run.stderr(), f'{run} says {run.stderr()!r}')
+
+
+@rr.scenario('disk/host-fails-in-replay/refused')
+def host_fails_in_replay(test):
+    """The host could read a sector when the machine was recorded, and cannot
+    now.  QEMU refuses to replay before the guest runs, and names the disk.
+    """
+    machine = BootSector(test, command(READ, sector=10, sectors=1))
+    rules = test.path('rules')
+    extra = ['-blockdev', f'driver=file,node-name=f0,filename={machine.image}',
+             '-blockdev', 'driver=blkdebug,node-name=d0,image=f0,'
+             f'config={rules}', '-device', 'ide-hd,drive=d0,bus=ide.0']
+    with open(rules, 'w', encoding='utf-8') as f:
+        f.write('[inject-error]\nevent = "none"\nsector = "1000000"\n')
+    test.record(machine, extra=extra)
+    with open(rules, 'w', encoding='utf-8') as f:
+        f.write('[inject-error]\nevent = "none"\nsector = "10"\n')
+    replayed = test.run(machine, 'replay', extra=extra).finish(status=1)
+    rr.check(re.search(messages.DISK_UNREADABLE.format(disk='d0'),
+                       replayed.stderr()),
+             f'{replayed} says {replayed.stderr()!r}')
+    rr.check(not replayed.console(), f'{replayed}: the guest has run')
 
 
 @rr.scenario('disk/slow-between-nodes/replays-identically')
@@ -325,6 +379,47 @@ def small_disk_changed(test):
                        replayed.stderr()),
              f'{replayed} says {replayed.stderr()!r}')
     rr.check(not replayed.console(), f'{replayed}: the guest has run')
+
+
+def make_smaller(image, other):
+    """The image has lost its second half."""
+    del other
+    os.truncate(image, SIZE // 2)
+
+
+def make_other_format(image, other):
+    """The image has become a qcow2 image, which format=raw shows as it is."""
+    convert(image, other, 'qcow2')
+    os.replace(other, image)
+
+
+def remove(image, other):
+    """The image is not there."""
+    del other
+    os.remove(image)
+
+
+def other_image(test, change, message):
+    """The image is not that of the recording.  QEMU refuses to replay before
+    the guest runs, and names the disk.
+    """
+    machine = BootSector(test, '')
+    extra = ['-drive', f'file={machine.image},format=raw,if=virtio']
+    test.record(machine, extra=extra)
+    change(machine.image, test.path('other'))
+    replayed = test.run(machine, 'replay', extra=extra).finish(status=1)
+    rr.check(re.search(message.format(disk='virtio0', image=machine.image),
+                       replayed.stderr()),
+             f'{replayed} says {replayed.stderr()!r}')
+    rr.check(not replayed.console(), f'{replayed}: the guest has run')
+
+
+rr.register('disk/image-smaller/refused', other_image, make_smaller,
+            messages.DISK_SIZE)
+rr.register('disk/image-of-other-format/refused', other_image,
+            make_other_format, messages.DISK_SIZE)
+rr.register('disk/image-missing/refused', other_image, remove,
+            messages.DISK_MISSING)
 
 
 @rr.scenario('disk/added-before-cont/replays-identically')
