@@ -92,6 +92,18 @@ def make_image(test, image_format):
     return path, hashlib.sha256(content).hexdigest()
 
 
+def make_file_system(test):
+    """Make an image with an empty file system; return its path."""
+    raw, path = test.path('disk.raw'), test.path('disk.image')
+    with open(raw, 'wb') as f:
+        f.truncate(SIZE)
+    # a part of Debian's essential package util-linux
+    subprocess.run(['/sbin/mkfs.minix', raw], check=True,
+                   stdout=subprocess.DEVNULL)
+    convert(raw, path, 'qcow2')
+    return path
+
+
 def replays_identically(test, kind):
     """The guest uses a disk that the user gives as always.  The replay is
     identical, and the image stays as it is.
@@ -120,6 +132,66 @@ def replays_identically(test, kind):
 
 
 rr.scenarios('disk/{}/replays-identically', replays_identically, *DISKS)
+
+
+# --- File systems -----------------------------------------------------------
+
+PLAIN = {'virtio': ['-drive', 'file={image},if=virtio'],
+         'hda': ['-hda', '{image}']}
+KEPT = {kind: ['-drive', f'driver=blkreplay,{place},image.driver=qcow2,'
+               'image.file.driver=file,image.file.filename={image}']
+        for kind, place in (('virtio', 'if=virtio'),
+                            ('hda', 'if=ide,index=0'))}
+
+
+def with_files(kind):
+    """A machine whose guest uses the file system on a disk."""
+    return rr.Machine(nics=(rr.Nic('virtio-net-pci'),), steps=(
+        'dhcp,eth0', DISKS[kind].step.replace('disk,', 'files,')))
+
+
+def files(test, kind):
+    """The guest mounts a file system, writes files, and reads them again.
+    Nothing of it is in the image afterwards.
+    """
+    image = make_file_system(test)
+    before = digest(image)
+    extra = [argument.format(image=image) for argument in PLAIN[kind]]
+
+    recorded = test.record(with_files(kind), extra=extra)
+    replayed = test.replay(with_files(kind), extra=extra)
+
+    test.compare(recorded, replayed)
+    rr.check(re.search(rb'\] files: 6 7 8, sha256 [0-9a-f]{64}',
+                       recorded.console()), f'{recorded}: no files')
+    rr.check(digest(image) == before, 'the image has changed')
+
+
+def kept(test, kind):
+    """The user gives recorder and replay an image of their own, with blkreplay
+    above it.  Each keeps what the guest has written, and it is the same.
+    """
+    image = make_file_system(test)
+    images = {mode: test.path(mode + '.qcow2')
+              for mode in ('record', 'replay')}
+    for path in images.values():
+        qemu_img('create', '-f', 'qcow2', '-F', 'qcow2', '-b', image, path)
+    runs = [test.run(with_files(kind), mode, extra=[
+                argument.format(image=path) for argument in KEPT[kind]])
+            .finish() for mode, path in images.items()]
+
+    test.compare(*runs)
+    for run in runs:
+        rr.check(not run.stderr(), f'{run} says {run.stderr()!r}')
+    said = qemu_img('compare', *images.values())
+    rr.check(said == 'Images are identical.', f'the images: {said}')
+    said = qemu_img('compare', image, images['record'])
+    rr.check(said.startswith('Content mismatch'),
+             f'the guest has written nothing: {said}')
+
+
+rr.scenarios('disk/files-on-{}/replays-identically', files, *PLAIN)
+rr.scenarios('disk/kept-{}/has-same-content', kept, *KEPT)
 
 
 # --- A guest that is only a boot sector -------------------------------------
