@@ -107,7 +107,8 @@ void frame_make(uint8_t *frame, size_t len_bytes, uint8_t command)
     unsigned number = rig.frames++;
     size_t i;
 
-    g_assert_cmpuint(len_bytes, >, COMMAND_OFFSET + 1);
+    /* NICs of QEMU 7.2 pad a shorter frame, those of later QEMUs do not. */
+    g_assert_cmpuint(len_bytes, >=, FRAME_MIN_BYTES);
     for (i = 0; i < len_bytes; i++) {
         frame[i] = number * 7 + i * 13 + (i >> 8);
     }
@@ -124,8 +125,8 @@ static uint16_t frame_sum(const uint8_t *frame, size_t len_bytes)
     uint16_t sum = 0;
     size_t i;
 
-    for (i = 0; i < MAX(len_bytes, FRAME_MIN_BYTES); i++) {
-        sum = (sum << 1 | sum >> 15) ^ (i < len_bytes ? frame[i] : 0);
+    for (i = 0; i < len_bytes; i++) {
+        sum = (sum << 1 | sum >> 15) ^ frame[i];
     }
     return sum;
 }
@@ -133,19 +134,16 @@ static uint16_t frame_sum(const uint8_t *frame, size_t len_bytes)
 void expect_line(unsigned n, const uint8_t *frame, size_t len_bytes)
 {
     g_string_append_printf(rig.expected, "%04X %04zX %04X\n",
-                           n ? NIC1_PORT : NIC0_PORT,
-                           MAX(len_bytes, FRAME_MIN_BYTES),
+                           n ? NIC1_PORT : NIC0_PORT, len_bytes,
                            frame_sum(frame, len_bytes));
 }
 
 void expect_echo(unsigned n, const uint8_t *frame, size_t len_bytes)
 {
-    uint8_t sent[FRAME_MIN_BYTES] = { };
     uint8_t echo[FRAME_MIN_BYTES];
 
-    memcpy(sent, frame, MIN(len_bytes, sizeof(sent)));
     peer_receive(n, echo);
-    g_assert_cmpmem(echo, sizeof(echo), sent, sizeof(sent));
+    g_assert_cmpmem(echo, sizeof(echo), frame, sizeof(echo));
     expect_line(n, frame, len_bytes);
 }
 
@@ -161,7 +159,7 @@ void exchange(unsigned n, size_t len_bytes, uint8_t command)
 void exchange_many(unsigned n, unsigned count)
 {
     static const size_t lens[] = {
-        16, 1514, 60, 61, 17, 576, 64, 1513, 59, 255, 256, 257, 1000,
+        66, 1514, 60, 61, 67, 576, 64, 1513, 77, 255, 256, 257, 1000,
     };
     unsigned i;
 
