@@ -2780,6 +2780,37 @@ static void test_empty_packet(const void *opaque)
     assert_replays(STREAM REPLAY);
 }
 
+#define SOCKET_UDP(peer, qemu) \
+    "socket,id=n0,udp=127.0.0.1:" peer ",localaddr=127.0.0.1:" qemu
+#define DGRAM_UDP(peer, qemu) \
+    "dgram,id=n0,remote.type=inet,remote.host=127.0.0.1,remote.port=" peer \
+    ",local.type=inet,local.host=127.0.0.1,local.port=" qemu
+
+/* Datagrams have no end: those after an empty one reach the guest. */
+static void test_empty_datagram(const void *opaque)
+{
+    bool is_dgram = opaque;
+    uint16_t peer, qemu;
+    g_autofree char *netdev = NULL;
+    g_autofree char *replay = NULL;
+    Vm *vm;
+
+    peer_open_udp(0, &peer, &qemu);
+    netdev = is_dgram ? g_strdup_printf(DGRAM_UDP("%u", "%u"), peer, qemu)
+                      : g_strdup_printf(SOCKET_UDP("%u", "%u"), peer, qemu);
+    vm = vm_start("%s -netdev %s%s%s", MACHINE, netdev, NIC0 FILTER(0), RECORD);
+    guest_await(1);
+    exchange_many(0, 3);
+    peer_send(0, "", 0);
+    exchange_many(0, 3);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    replay = g_strdup_printf("%s -netdev %s%s%s", MACHINE, netdev,
+                             NIC0 FILTER(0), REPLAY);
+    assert_replays(replay);
+}
+
 /* The guest can go on sending while its peer does not read. */
 static void test_slow_peer(const void *opaque)
 {
@@ -3184,6 +3215,8 @@ static const Test tests[] = {
     { "flood-of-bytes/bounded", test_flood_of_bytes },
     { "peer-does-not-read/does-not-wait", test_slow_peer },
     { "empty-packet-from-netdev/dropped", test_empty_packet },
+    { "empty-datagram-for-socket/ignored", test_empty_datagram },
+    { "empty-datagram-for-dgram/ignored", test_empty_datagram, "dgram" },
     { "link-without-peer/identical", test_link_without_peer },
     { "link-without-server/continues", test_link_without_server },
     { "link-without-netdev-stream/continues", test_link_without_netdev,

@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <netinet/in.h>
 #include "network.h"
 #include "qemu/bswap.h"
 #include "rig.h"
@@ -21,19 +22,25 @@ static struct sockaddr_un peer_address(unsigned n, const char *side)
     return addr;
 }
 
-void peer_open(unsigned n)
+static void peer_set_ceiling(int fd)
 {
     struct timeval ceiling = { .tv_sec = CEILING_S };
-    struct sockaddr_un addr = peer_address(n, rig.is_stream ? "qemu" : "peer");
-    int fd = socket(AF_UNIX, rig.is_stream ? SOCK_STREAM : SOCK_DGRAM, 0);
-    int64_t end = rig_deadline();
 
-    g_assert_cmpint(fd, >=, 0);
     qemu_set_cloexec(fd);
     g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &ceiling,
                                sizeof(ceiling)), ==, 0);
     g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &ceiling,
                                sizeof(ceiling)), ==, 0);
+}
+
+void peer_open(unsigned n)
+{
+    struct sockaddr_un addr = peer_address(n, rig.is_stream ? "qemu" : "peer");
+    int fd = socket(AF_UNIX, rig.is_stream ? SOCK_STREAM : SOCK_DGRAM, 0);
+    int64_t end = rig_deadline();
+
+    g_assert_cmpint(fd, >=, 0);
+    peer_set_ceiling(fd);
     if (rig.is_stream) {
         /* QEMU listens only some time after it was started. */
         while (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
@@ -44,6 +51,37 @@ void peer_open(unsigned n)
         g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)),
                         ==, 0);
     }
+    rig.peer[n] = fd;
+}
+
+/* Returns: a UDP socket, which has the address @addr now. */
+static int peer_udp_socket(struct sockaddr_in *addr)
+{
+    socklen_t len = sizeof(*addr);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+    g_assert_cmpint(fd, >=, 0);
+    *addr = (struct sockaddr_in) {
+        .sin_family = AF_INET,
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    g_assert_cmpint(bind(fd, (struct sockaddr *)addr, len), ==, 0);
+    g_assert_cmpint(getsockname(fd, (struct sockaddr *)addr, &len), ==, 0);
+    return fd;
+}
+
+void peer_open_udp(unsigned n, uint16_t *peer_port, uint16_t *qemu_port)
+{
+    struct sockaddr_in ours, theirs;
+    int fd = peer_udp_socket(&ours);
+
+    close(peer_udp_socket(&theirs));    /* QEMU opens the same */
+    peer_set_ceiling(fd);
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&theirs, sizeof(theirs)),
+                    ==, 0);
+    *peer_port = ntohs(ours.sin_port);
+    *qemu_port = ntohs(theirs.sin_port);
+    rig.is_udp = true;
     rig.peer[n] = fd;
 }
 
@@ -67,6 +105,8 @@ void peer_send(unsigned n, const void *data, size_t len_bytes)
     if (rig.is_stream) {
         g_assert_cmpint(send(rig.peer[n], &header, sizeof(header), 0), ==,
                         sizeof(header));
+        sent = send(rig.peer[n], data, len_bytes, 0);
+    } else if (rig.is_udp) {
         sent = send(rig.peer[n], data, len_bytes, 0);
     } else {
         sent = sendto(rig.peer[n], data, len_bytes, 0,

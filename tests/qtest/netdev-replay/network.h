@@ -19,6 +19,12 @@
  */
 void peer_open(unsigned n);
 
+/*
+ * The same, for a netdev that uses UDP.  The peer gets @peer_port of 127.0.0.1,
+ * and QEMU must use @qemu_port.
+ */
+void peer_open_udp(unsigned n, uint16_t *peer_port, uint16_t *qemu_port);
+
 /* Removes the peer, if there is one, and its address. */
 void peer_close(unsigned n);
 

@@ -120,6 +120,7 @@ void rig_set_up(const char *test)
         rig.peer[n] = -1;
     }
     rig.is_stream = false;
+    rig.is_udp = false;
     rig.frames = 0;
     rig.expected = g_string_new(NULL);
     rig.file_limit_bytes = 0;

@@ -31,6 +31,7 @@ typedef struct Rig {
     GPtrArray *vms;         /* of Vm, owned: those that still run */
     int peer[ADAPTERS];     /* sockets; -1 where there is no peer */
     bool is_stream;         /* the peers' sockets are SOCK_STREAM */
+    bool is_udp;            /* they are UDP sockets, connected to QEMU's */
     unsigned frames;        /* made so far; each has a number */
     GString *expected;      /* the lines of the console, without their times */
     uint64_t file_limit_bytes;  /* RLIMIT_FSIZE of the next QEMU; 0: none */
