@@ -2915,6 +2915,29 @@ static void test_link_without_netdev(const void *opaque)
     assert_quiet(output);
 }
 
+/*
+ * A thread makes the socket of a server listen.  QMP deletes the netdev before
+ * the main loop has heard of it.
+ */
+static void test_delete_before_listening(const void *opaque)
+{
+    g_autofree char *output = NULL;
+    Vm *vm = vm_start(MACHINE " -S");
+    unsigned i;
+
+    for (i = 0; i < 100; i++) {
+        vm_command_pair(vm, "{ 'execute': 'netdev_add', 'arguments': "
+                        "{ 'type': 'stream', 'id': 'n0', 'server': true, "
+                        "'addr': { 'type': 'inet', 'host': '127.0.0.1', "
+                        "'port': '0' } } }",
+                        "{ 'execute': 'netdev_del', 'arguments': "
+                        "{ 'id': 'n0' } }");
+    }
+    vm_command(vm, "{ 'execute': 'quit' }");
+    output = vm_finish(vm, EXIT_SUCCESS);
+    assert_quiet(output);
+}
+
 /* The link of a back end is as set_link says, even after a peer connects. */
 static void test_link_down_when_peer_connects(const void *opaque)
 {
@@ -3217,6 +3240,7 @@ static const Test tests[] = {
     { "empty-packet-from-netdev/dropped", test_empty_packet },
     { "empty-datagram-for-socket/ignored", test_empty_datagram },
     { "empty-datagram-for-dgram/ignored", test_empty_datagram, "dgram" },
+    { "deleted-before-it-listens/continues", test_delete_before_listening },
     { "link-without-peer/identical", test_link_without_peer },
     { "link-without-server/continues", test_link_without_server },
     { "link-without-netdev-stream/continues", test_link_without_netdev,

@@ -218,6 +218,23 @@ void vm_continue(Vm *vm)
     qmp_fd_send(vm->qmp_fd, "{ 'execute': 'cont' }");
 }
 
+void vm_command_pair(Vm *vm, const char *first, const char *second)
+{
+    int i;
+
+    vm_greet(vm);
+    qmp_fd_send_raw(vm->qmp_fd, "%s %s", first, second);
+    for (i = 0; i < 2; i++) {
+        QDict *reply = vm_receive_reply(vm);
+
+        if (!qdict_haskey(reply, "return")) {
+            fail("the QMP command '%s' failed: %s", i ? second : first,
+                 qdict_get_str(qdict_get_qdict(reply, "error"), "desc"));
+        }
+        qobject_unref(reply);
+    }
+}
+
 QDict *vm_query(Vm *vm, const char *fmt, ...)
 {
     QDict *reply;

@@ -58,6 +58,12 @@ QDict *G_GNUC_PRINTF(2, 3) vm_query(Vm *vm, const char *fmt, ...);
 #define vm_command(vm, ...) qobject_unref(vm_query(vm, __VA_ARGS__))
 
 /*
+ * Sends two QMP commands at once, so that only a round of the main loop is
+ * between them.  Both must succeed.
+ */
+void vm_command_pair(Vm *vm, const char *first, const char *second);
+
+/*
  * Continues a machine whose guest then ends QEMU, perhaps before QEMU has
  * replied: nothing more can be read from QMP.
  */
