@@ -401,7 +401,7 @@ def typed(test, device, tty):
     connects again.
 
     In the replay the guest reads the same lines and has the same break, and
-    none that the test sends then.
+    nothing that a client sends then.
     """
     path = test.path('terminal')
     machine = rr.Machine(nics=(rr.Nic('e1000'),),
@@ -422,7 +422,6 @@ def typed(test, device, tty):
     recorded = run.finish()
     run = test.run(machine, 'replay', extra=options)
     connect(test, path).sendall(b'that is the question\n')
-    run.qmp.command('chardev-send-break', id='c0')
     replayed = run.finish()
 
     test.compare(recorded, replayed)

@@ -826,12 +826,15 @@ static void refuse_recorded(Vm *vm)
     static const char *const human[] = {
         "nmi", "system_powerdown", "system_reset", "system_wakeup",
         "sendkey a", "mouse_move 1 1", "mouse_button 1", "set_link n0 off",
+        "chardev-send-break c0",
     };
     size_t i;
 
     for (i = 0; i < ARRAY_SIZE(names); i++) {
         vm_refuses(vm, "only as recorded", "{ 'execute': %s }", names[i]);
     }
+    vm_refuses(vm, "only as recorded", "{ 'execute': 'chardev-send-break', "
+               "'arguments': { 'id': 'c0' } }");
     for (i = 0; i < ARRAY_SIZE(human); i++) {
         human_refuses(vm, "only as recorded", human[i]);
     }
