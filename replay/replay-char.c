@@ -288,12 +288,35 @@ void replay_chr_mux_be_write(Chardev *s, int frontend, const uint8_t *buf,
     }
 }
 
+/*
+ * Returns: the front end number @frontend of @chr; NULL if there is none.  The
+ * only front end of a character device that is not multiplexed has number 0.
+ */
+static CharBackend *replay_char_get_front_end(Chardev *chr, uint64_t frontend)
+{
+    if (object_dynamic_cast(OBJECT(chr), TYPE_CHARDEV_MUX)) {
+        return qemu_chr_mux_get(chr, frontend);
+    }
+    return frontend ? NULL : chr->be;
+}
+
+/*
+ * Record: whether the front end is still there.  Before the machine first runs,
+ * the user can unplug a device for which events are in the queue.
+ */
+static bool replay_char_is_connected(uint64_t id, uint64_t frontend)
+{
+    return replay_char_get_front_end(replay_char_get(id)->chr, frontend);
+}
+
 static void replay_char_read_save(const ReplayEvent *ev)
 {
     const ReplayCharRead *s = container_of(ev, ReplayCharRead, ev);
     const uint64_t num[] = { s->id, s->frontend };
 
-    replay_put(ev->ops->kind, num, s->data, s->len_bytes);
+    if (replay_char_is_connected(s->id, s->frontend)) {
+        replay_put(ev->ops->kind, num, s->data, s->len_bytes);
+    }
 }
 
 /*
@@ -325,11 +348,7 @@ static CharBackend *replay_char_front_end(const ReplayLogEvent *logged,
         return NULL;
     }
     is_mux = object_dynamic_cast(OBJECT(s->chr), TYPE_CHARDEV_MUX);
-    if (is_mux) {
-        be = qemu_chr_mux_get(s->chr, frontend);
-    } else {
-        be = frontend ? NULL : s->chr->be;
-    }
+    be = replay_char_get_front_end(s->chr, frontend);
     if (!be) {
         error_setg(errp, "%s for front end number %" PRIu64 " of "
                    "character device '%s', which does not exist", what,
@@ -398,24 +417,25 @@ typedef struct ReplayCharBreak {
     ReplayEvent ev;
     uint64_t id;            /* index in @devices */
     uint64_t frontend;      /* CHAR_MUX: number of the front end; else 0 */
-    CharBackend *be;        /* borrowed */
 } ReplayCharBreak;
 
-static ReplayEvent *replay_char_break_new(uint64_t id, CharBackend *be)
+static ReplayEvent *replay_char_break_new(uint64_t id, uint64_t frontend)
 {
     ReplayCharBreak *s = g_new(ReplayCharBreak, 1);
 
     s->ev.ops = &replay_char_break_ops;
     s->id = id;
-    s->frontend = be->tag;
-    s->be = be;
+    s->frontend = frontend;
     return &s->ev;
 }
 
-static bool replay_char_is_break_for(const ReplayEvent *ev, const void *be)
+static bool replay_char_is_break_for(const ReplayEvent *ev, const void *be_)
 {
+    const ReplayCharBreak *s = container_of(ev, ReplayCharBreak, ev);
+    const CharBackend *be = be_;
+
     return ev->ops == &replay_char_break_ops
-           && container_of(ev, ReplayCharBreak, ev)->be == be;
+           && s->id == replay_char_id(be->chr) && s->frontend == be->tag;
 }
 
 void replay_chr_break(CharBackend *be)
@@ -424,7 +444,7 @@ void replay_chr_break(CharBackend *be)
     if (replay_mode == REPLAY_MODE_RECORD
         && !replay_events_find(replay_char_is_break_for, be)) {
         replay_events_queue(replay_char_break_new(replay_char_id(be->chr),
-                                                  be));
+                                                  be->tag));
     }
 }
 
@@ -432,7 +452,9 @@ static void replay_char_break_save(const ReplayEvent *ev)
 {
     const ReplayCharBreak *s = container_of(ev, ReplayCharBreak, ev);
 
-    replay_put2(ev->ops->kind, s->id, s->frontend);
+    if (replay_char_is_connected(s->id, s->frontend)) {
+        replay_put2(ev->ops->kind, s->id, s->frontend);
+    }
 }
 
 static ReplayEvent *replay_char_break_load(const ReplayLogEvent *logged,
@@ -440,15 +462,17 @@ static ReplayEvent *replay_char_break_load(const ReplayLogEvent *logged,
 {
     CharBackend *be = replay_char_front_end(logged, errp);
 
-    return be ? replay_char_break_new(logged->num[0], be) : NULL;
+    return be ? replay_char_break_new(logged->num[0], be->tag) : NULL;
 }
 
 static void replay_char_break_run(ReplayEvent *ev)
 {
     g_autofree ReplayCharBreak *s = container_of(ev, ReplayCharBreak, ev);
+    CharBackend *be = replay_char_get_front_end(replay_char_get(s->id)->chr,
+                                                s->frontend);
 
-    if (s->be->chr_event) {
-        s->be->chr_event(s->be->opaque, CHR_EVENT_BREAK);
+    if (be && be->chr_event) {
+        be->chr_event(be->opaque, CHR_EVENT_BREAK);
     }
 }
 

@@ -1112,6 +1112,38 @@ static void test_plugging_before_start(const void *opaque)
     replay_finish_identical(vm_plugged(REPLAY), EXIT_SUCCESS);
 }
 
+#define USB_SERIAL \
+    ONE " -device piix3-usb-uhci -chardev null,id=c0" \
+    " -device usb-serial,chardev=c0,id=s0"
+
+static void unplug_and_continue(Vm *vm)
+{
+    vm_command(vm, "{ 'execute': 'device_del', 'arguments': "
+               "{ 'id': 's0' } }");
+    qobject_unref(vm_wait_event(vm, "DEVICE_DELETED"));
+    vm_command(vm, "{ 'execute': 'cont' }");
+}
+
+/* A break waits for the guest, and its device is unplugged before that. */
+static void test_break_for_unplugged(const void *opaque)
+{
+    Vm *vm;
+
+    peer_open(0);
+    vm = vm_start(USB_SERIAL RECORD " -S");
+    vm_command(vm, "{ 'execute': 'chardev-send-break', 'arguments': "
+               "{ 'id': 'c0' } }");
+    unplug_and_continue(vm);
+    guest_await(1);
+    exchange_many(0, 3);
+    vm_command(vm, "{ 'execute': 'quit' }");
+    recorder_finish(vm, EXIT_SUCCESS);
+
+    vm = vm_start(USB_SERIAL REPLAY " -S");
+    unplug_and_continue(vm);
+    replay_finish_identical(vm, EXIT_SUCCESS);
+}
+
 /* --- Without record and replay ----------------------------------------- */
 
 static void test_without_rr(const void *opaque)
@@ -3101,6 +3133,7 @@ static const Test tests[] = {
     { "link-down-before-replay/refused", test_link_before_replay },
     { "plugging/refused", test_plugging },
     { "plugging-before-start/allowed", test_plugging_before_start },
+    { "break-for-unplugged-device/ignored", test_break_for_unplugged },
     { "without-rr/everything-passes", test_without_rr },
 
     { "netdev-replay/refused", test_refused, &replay_netdev_plain },
