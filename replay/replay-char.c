@@ -694,7 +694,8 @@ int replay_char_read_all_load(uint8_t *buf, int len)
     res = ev->len_bytes;
     memcpy(buf, ev->data, res);
     replay_take_next();
-    if (res == REPLAY_LOG_DATA_MAX_BYTES && len > res) {
+    if (res == REPLAY_LOG_DATA_MAX_BYTES) {
+        /* the rest, which may be empty: see replay_char_read_all_save_buf() */
         return res + replay_char_read_all_load(buf + res, len - res);
     }
     return res;
