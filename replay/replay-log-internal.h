@@ -130,6 +130,12 @@ bool replay_log_state_count(ReplayLogState *s, uint8_t kind,
                             const uint64_t *num);
 
 /*
+ * What replay_log_state_load() returns for an event of an unknown kind.  The
+ * reader does not call this damage: a newer QEMU can have made the recording.
+ */
+extern const char replay_log_unknown_kind[];
+
+/*
  * Decodes an event and counts it.  Fills in the kind, the numbers and the data
  * of @ev.
  *

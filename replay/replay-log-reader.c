@@ -251,6 +251,23 @@ static ReplayLogStatus replay_log_peek(ReplayLogReader *r,
     return REPLAY_LOG_OK;
 }
 
+/* Returns: false if there is no memory for it. */
+static bool replay_log_inflate_begin(ReplayLogReader *r)
+{
+    z_stream *z;
+
+    if (r->z) {
+        return inflateReset(r->z) == Z_OK;
+    }
+    z = g_new0(z_stream, 1);
+    if (inflateInit(z) != Z_OK) {
+        g_free(z);
+        return false;
+    }
+    r->z = z;
+    return true;
+}
+
 /*
  * Inflates @r->stored to @r->raw, and sets @r->packets to the packets at the
  * end of @r->stored, if the chunk stores them apart.  Both together must have
@@ -265,15 +282,6 @@ static const char *replay_log_chunk_inflate(ReplayLogReader *r,
     size_t packets_bytes = 0;
     int ret;
 
-    if (!z) {
-        z = g_new0(z_stream, 1);
-        if (inflateInit(z) != Z_OK) {
-            g_free(z);
-            return "zlib cannot be initialized";
-        }
-        r->z = z;
-    }
-    inflateReset(z);
     replay_log_buffer_need(&r->raw, c->raw_bytes);
     z->next_in = r->stored.data;
     z->avail_in = c->stored_bytes;
@@ -324,6 +332,9 @@ static ReplayLogStatus replay_log_payload(ReplayLogReader *r,
     in->p = r->stored.data;
     r->packets = (ReplayLogInput) { };
     if (c->flags & REPLAY_LOG_CHUNK_DEFLATED) {
+        if (!replay_log_inflate_begin(r)) {
+            return replay_log_unread(r, c->seq, offset, ENOMEM, errp);
+        }
         why = replay_log_chunk_inflate(r, c);
         if (why) {
             return replay_log_bad(r, c->seq, offset, errp, "%s", why);
@@ -591,7 +602,7 @@ static ReplayLogStatus replay_log_bad_event(const ReplayLogReader *r,
 {
     const char *name = replay_log_event_name(ev->kind);
 
-    if (!name) {
+    if (why == replay_log_unknown_kind) {
         return replay_log_unknown(r, r->chunk.seq, r->chunk_offset, errp,
                                   "event %" PRIu64 " of kind 0x%02x",
                                   ev->number, ev->kind);

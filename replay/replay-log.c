@@ -548,6 +548,8 @@ uint8_t *replay_log_event_save(ReplayLogState *s, uint8_t *p, uint8_t kind,
     return p;
 }
 
+const char replay_log_unknown_kind[] = "";
+
 bool replay_log_stands_apart(uint8_t kind, size_t len_bytes)
 {
     return kind == REPLAY_EV_ASYNC_NET
@@ -580,7 +582,7 @@ static inline const char *replay_log_event_load(ReplayLogState *s,
     ev->len_bytes = 0;
     field = replay_log_fields[ev->kind];
     if (unlikely(!field)) {
-        return "has an unknown kind";
+        return replay_log_unknown_kind;
     }
     for (i = 0; field[i]; i++) {
         if (unlikely(!replay_log_varint_load(in, &v))) {

@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <dlfcn.h>
 #include <glib/gstdio.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -1742,6 +1743,36 @@ static void test_inflation(gconstpointer opaque)
     }
 }
 
+static bool memory_is_short;
+
+/* Takes the place of zlib's function, which fails if it gets no memory. */
+int inflateInit_(z_streamp z, const char *version, int stream_size)
+{
+    int (*init)(z_streamp, const char *, int) = dlsym(RTLD_NEXT,
+                                                      "inflateInit_");
+
+    return memory_is_short ? Z_MEM_ERROR : init(z, version, stream_size);
+}
+
+/* The host has no memory for zlib: the recording is not called damaged. */
+static void test_inflation_without_memory(void)
+{
+    g_autofree char *path = test_path();
+    g_autoptr(GPtrArray) events = events_new(40, 20, 4);
+    ReplayLogReader *r;
+    ReplayLogEvent ev;
+    Error *err = NULL;
+
+    record(path, REPLAY_LOG_COMPRESS, events, 0);
+    r = replay_log_reader_open(path, &error_abort);
+    memory_is_short = true;
+    g_assert_cmpint(replay_log_read_event(r, &ev, &err), ==,
+                    REPLAY_LOG_IO_ERROR);
+    memory_is_short = false;
+    check_message_has(err, "cannot read recording");
+    replay_log_reader_close(r);
+}
+
 /* An ASYNC_NET event with 200 bytes between two other events. */
 #define APART_EVENTS    "\x01\x16\0\0\xc8\x01\x01"
 
@@ -2194,6 +2225,7 @@ static const Test tests[] = {
     { "seek-past-damage/reports", test_seek_past_damage },
     { "more-after-end/reports", test_more_after_end },
     { "optional-chunk/is-skipped", test_optional_chunk },
+    { "inflation-without-memory/reports", test_inflation_without_memory },
 
     { "document-events/match-the-enum", test_document_events },
     { "document-layout/reads-a-recording", test_document_layout },
