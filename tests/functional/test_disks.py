@@ -12,6 +12,7 @@ import hashlib
 import os
 import random
 import re
+import socket
 import subprocess
 
 import faults
@@ -520,7 +521,123 @@ def added_before_cont(test):
     check_equal(*runs)
 
 
-# --- Snapshots in the middle of a request -------------------------------------
+# --- Keys of a multiplexed terminal -------------------------------------------
+
+# Write a sector to the first IDE disk, print a line, and wait for a character
+# on the second serial port, which is printed too.
+WRITE = 0x30
+WRITE_AND_WAIT = command(WRITE, sector=5, sectors=1) + '''
+    mov $0x1f7, %dx
+1:  in %dx, %al; test $8, %al; jz 1b
+    mov $0x1f0, %dx; mov $256, %cx; mov $0x7c00, %si; cld; rep outsw
+    mov $0x1f7, %dx
+1:  in %dx, %al; test $0x80, %al; jnz 1b
+    mov $0x3f8, %dx; mov $'w', %al; out %al, %dx; mov $'\\n', %al; out %al, %dx
+    mov $0x2fd, %dx
+1:  in %dx, %al; test $1, %al; jz 1b
+    mov $0x2f8, %dx; in %dx, %al; mov $0x3f8, %dx; out %al, %dx
+'''
+
+
+class Terminal:
+    """A guest that writes to its disk and then waits for a key; its serial
+    port shares a terminal with a monitor.
+    """
+
+    def __init__(self, test):
+        self.test = test
+        self.machine = BootSector(test, WRITE_AND_WAIT)
+        self.path = test.path('terminal')
+        self.before = digest(self.machine.image)
+
+    def start(self, mode):
+        """Start QEMU, which waits for 'cont'; return it and a connection to
+        its terminal.
+        """
+        run = self.test.run(
+            self.machine, mode, serials=('chardev:mux',), extra=[
+                '-drive', f'file={self.machine.image},format=raw,if=ide',
+                '-chardev', f'socket,id=mux,mux=on,path={self.path},server=on,'
+                'wait=off', '-mon', 'chardev=mux', '-S'])
+        terminal = socket.socket(socket.AF_UNIX)
+        self.test.closing.append(terminal)
+        rr.wait_for(lambda: terminal.connect_ex(self.path) == 0, 'terminal')
+        return run, terminal
+
+    def check_image(self):
+        rr.check(digest(self.machine.image) == self.before,
+                 'the image has changed')
+
+
+def monitor_says(terminal, text):
+    """Wait until the monitor on @terminal has printed @text."""
+    terminal.settimeout(rr.STEP_CEILING)
+    said = b''
+    while text not in said:
+        got = terminal.recv(65536)
+        rr.check(got, f'the monitor does not say {text!r}, but {said!r}')
+        said += got
+
+
+@rr.scenario('terminal/ctrl-a-s/leaves-the-image')
+def ctrl_a_s(test):
+    """The user types Ctrl-A s after the guest has written to its disk, and
+    Ctrl-A c for the monitor and back.  What the guest has written does not
+    get into the image, while recording and in the replay, and the guest gets
+    only the key that is for it.
+    """
+    setup = Terminal(test)
+
+    def type_commands(terminal):
+        terminal.sendall(b'\x01s\x01cinfo version\r')
+        monitor_says(terminal, b'info version')
+        setup.check_image()
+
+    run, terminal = setup.start('record')
+    run.qmp.command('cont')
+    run.wait_line('^w')
+    type_commands(terminal)
+    terminal.sendall(b'\x01ck')
+    recorded = run.finish()
+    setup.check_image()
+    rr.check(recorded.console().startswith(b'w\nk'),
+             f'the console has {recorded.console()!r}')
+    keys = faults.Recording(recorded.recording).of('async-char-mux')
+
+    run, terminal = setup.start('replay')
+    run.qmp.command('replay-break', icount=keys[0].icount)
+    run.qmp.command('cont')
+    rr.wait_for(lambda: run.qmp.status() != 'running', 'breakpoint')
+    type_commands(terminal)
+    run.qmp.command('cont')
+    check_equal(recorded, run.finish())
+    setup.check_image()
+
+
+@rr.scenario('terminal/ctrl-a-x/ends-qemu')
+def ctrl_a_x(test):
+    """The user ends the recorder with Ctrl-A x.  The recording is complete.
+    Ctrl-A x also ends a replay.
+    """
+    setup = Terminal(test)
+    run, terminal = setup.start('record')
+    run.qmp.command('cont')
+    run.wait_line('^w')
+    terminal.sendall(b'\x01x')
+    recorded = run.finish()
+    rr.check(recorded.console() == b'w\n',
+             f'the console has {recorded.console()!r}')
+    run, terminal = setup.start('replay')
+    run.qmp.command('cont')
+    check_equal(recorded, run.finish())
+    run, terminal = setup.start('replay')
+    terminal.sendall(b'\x01x')
+    run.finish()
+    rr.check(not run.console(), f'{run}: the guest has run')
+    setup.check_image()
+
+
+# --- Snapshots in the middle of a request ------------------------------------
 
 def stopped_in_request(test):
     """Record a guest that reads from a disk with a snapshot of the beginning.
@@ -579,6 +696,7 @@ def deleted_in_request(test):
     """
     recorded, run = stopped_in_request(test)
     answer = human(run, 'delvm start')
-    rr.check(messages.SNAPSHOT_IN_REQUEST in answer, f'the answer is {answer!r}')
+    rr.check(messages.SNAPSHOT_IN_REQUEST in answer,
+             f'the answer is {answer!r}')
     run.qmp.command('cont')
     check_equal(recorded, run.finish())
