@@ -327,6 +327,25 @@ WRITES_MUCH = assembled('''
         ef              ; out dx, ax    power off
         f4              ; hlt
     ''')
+# It writes TOO_MANY_BYTES bytes of its memory to port 0x300 before its line.
+TOO_MANY_BYTES = 140 * 65535
+WRITES_TOO_MUCH = assembled('''
+        31c0            ; xor ax, ax
+        8ed8            ; mov ds, ax
+        fc              ; cld
+        bb8c00          ; mov bx, 140
+        ba0003          ; mov dx, 0x300
+        31f6            ; xor si, si
+        b9ffff          ; mov cx, 65535
+        f36e            ; rep outsb
+        4b              ; dec bx
+        75f6            ; jnz to xor si, si
+    ''' + prints(0x7c2b) + '''
+        ba0406          ; mov dx, 0x604
+        b80020          ; mov ax, 0x2000
+        ef              ; out dx, ax    power off
+        f4              ; hlt
+    ''')
 FROM_DISK_TEXT = b'guest: from disk\r\n\0'
 FROM_NETWORK_TEXT = b'guest: done\r\n\0'
 SECTOR_BYTES = 512

@@ -21,8 +21,9 @@ import struct
 import threading
 import time
 
-import rr
 import faults
+import messages
+import rr
 from gdb import Gdb
 
 FILE = rr.Payload(1_000_000)
@@ -440,6 +441,43 @@ rr.register('typed/pci-serial/replays-identically', typed, 'pci-serial',
 PIPE_BYTES = 4096
 
 
+class SlowPipe:
+    """A pipe for a character device called 'slow', and its reader."""
+
+    def __init__(self, test):
+        self.path = test.path('pipe')
+        for end in '.in', '.out':
+            os.mkfifo(self.path + end)
+        self.reader = os.open(self.path + '.out', os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(self.reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        test.closing.append(self)
+
+    def chardev(self):
+        return f'pipe,id=slow,path={self.path}'
+
+    def read(self, run, late):
+        """Return what @run writes until it has ended.  Do not read before the
+        guest is done, if @late.
+        """
+        pieces = []
+        if late:
+            run.wait_line('guest: done')
+        while True:
+            ended = run.ended()
+            try:
+                piece = os.read(self.reader, 65536)
+            except BlockingIOError:
+                piece = b''
+            pieces.append(piece)
+            if ended and not piece:
+                return b''.join(pieces)
+            if not piece:
+                time.sleep(rr.POLL)
+
+    def close(self):
+        os.close(self.reader)
+
+
 @rr.scenario('slow-console/pipe/replays-identically')
 def slow_console(test):
     """The guest writes to a pipe that is smaller than its text, and nobody
@@ -450,31 +488,13 @@ def slow_console(test):
     log of the character device get all that the guest has written, once.
     """
     machine = faults.Firmware(test.place, program=faults.WRITES_MUCH)
-    path = test.path('pipe')
-    for end in '.in', '.out':
-        os.mkfifo(path + end)
-    reader = os.open(path + '.out', os.O_RDONLY | os.O_NONBLOCK)
-    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    pipe = SlowPipe(test)
 
     def start(mode, name, late):
         log = test.path(name + '.log')
         run = test.run(machine, mode, name=name, serials=('chardev:slow',),
-                       extra=('-chardev', f'pipe,id=slow,path={path},'
-                              f'logfile={log}'))
-        got = b''
-        if late:
-            run.wait_line('guest: done')
-        while True:
-            ended = run.ended()
-            try:
-                piece = os.read(reader, 65536)
-            except BlockingIOError:
-                piece = b''
-            got += piece
-            if ended and not piece:
-                break
-            if not piece:
-                time.sleep(rr.POLL)
+                       extra=('-chardev', f'{pipe.chardev()},logfile={log}'))
+        got = pipe.read(run, late)
         logged = rr.read(log)
         rr.check(got == logged == b'x' * faults.MANY_BYTES,
                  f'the pipe had {len(got)} bytes, the log {len(logged)}')
@@ -484,7 +504,40 @@ def slow_console(test):
     for late in False, True:
         replayed = start('replay', f'replay-late-{late}', late)
         rr.check_identical(recorded, replayed)
-    os.close(reader)
+
+
+# The limit of the bytes that wait for a character device.
+UNSENT_MAX_BYTES = 8 << 20
+
+
+@rr.scenario('slow-console/full/drops-and-says-so')
+def full_console(test):
+    """The guest writes more to a pipe than may wait for it, and nobody reads
+    the pipe before the guest is done.  QEMU keeps as much as it may, drops the
+    rest, and says so.  A replay whose pipe is read at once drops nothing.
+    """
+    machine = faults.Firmware(test.place, program=faults.WRITES_TOO_MUCH)
+    pipe = SlowPipe(test)
+
+    def start(mode, late):
+        run = test.run(machine, mode, extra=(
+            '-chardev', pipe.chardev(),
+            '-device', 'isa-debugcon,iobase=0x300,chardev=slow'))
+        return run, pipe.read(run, late)
+
+    recorded, kept = start('record', True)
+    rr.check(UNSENT_MAX_BYTES <= len(kept) <= UNSENT_MAX_BYTES + PIPE_BYTES,
+             f'the pipe had {len(kept)} bytes')
+    for message in (messages.CHARACTERS_DROPPED,
+                    messages.CHARACTERS_DROPPED_TOTAL.format(
+                        number=faults.TOO_MANY_BYTES - len(kept))):
+        rr.check(message in recorded.stderr(),
+                 f'{recorded} says {recorded.stderr()!r}')
+    replayed, whole = start('replay', False)
+    rr.check_identical(recorded.finish(), replayed.finish())
+    rr.check(len(whole) == faults.TOO_MANY_BYTES and whole.startswith(kept),
+             f'the pipe of the replay had {len(whole)} bytes')
+    rr.check(not replayed.stderr(), f'{replayed} says {replayed.stderr()!r}')
 
 
 # --- exit status ------------------------------------------------------------
