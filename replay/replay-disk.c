@@ -545,7 +545,7 @@ bool replay_disk_begin(Error **errp)
 
 /* --- Snapshots ----------------------------------------------------------- */
 
-bool replay_can_save_snapshot(Error **errp)
+bool replay_disk_can_save(Error **errp)
 {
     BlockBackend *blk;
 

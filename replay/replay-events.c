@@ -58,11 +58,6 @@ void replay_events_queue(ReplayEvent *ev)
     }
 }
 
-bool replay_events_pending(void)
-{
-    return !QTAILQ_EMPTY(&queue);
-}
-
 ReplayEvent *replay_events_find(bool (*match)(const ReplayEvent *ev,
                                               const void *opaque),
                                 const void *opaque)
@@ -165,15 +160,6 @@ uint64_t replay_events_rounds(void)
     return rounds;
 }
 
-void replay_events_run_all(void)
-{
-    ReplayEvent *ev;
-
-    while ((ev = replay_events_dequeue())) {
-        ev->ops->run(ev);
-    }
-}
-
 void replay_events_start(const ReplayEventOps *const kinds[])
 {
     unsigned kind;
@@ -197,8 +183,12 @@ void replay_events_start(const ReplayEventOps *const kinds[])
 
 void replay_events_stop(void)
 {
+    ReplayEvent *ev;
+
     enabled = false;
-    replay_events_run_all();
+    while ((ev = replay_events_dequeue())) {
+        ev->ops->run(ev);
+    }
 }
 
 bool replay_events_enabled(void)

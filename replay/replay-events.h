@@ -74,12 +74,6 @@ void replay_events_stop(void);
  */
 void replay_events_queue(ReplayEvent *ev);
 
-/* Runs the events in the queue now, unrecorded. */
-void replay_events_run_all(void);
-
-/* Returns: whether there are events in the queue. */
-bool replay_events_pending(void);
-
 /**
  * replay_events_find: find the first event in the queue that matches
  * @match: called with an event and @opaque; returns whether the event matches

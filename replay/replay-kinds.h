@@ -30,17 +30,64 @@ extern const ReplayEventOps replay_rng_ops;
 
 /* --- Bottom halves and block requests ------------------------------------ */
 
+/* The name of a bottom half in a snapshot; all borrowed. */
+typedef struct ReplayBHName {
+    const char *device;     /* QOM path of the device that has made it */
+    const char *function;   /* that it calls */
+    unsigned number;        /* among those of this device with this function */
+} ReplayBHName;
+
 /*
  * Returns: whether the host is working on a block request.  It is not once the
  * completion is in the queue of events and waits for the recording.
  */
 bool replay_block_is_busy(void);
 
-/*
- * Returns: whether a block request of the guest is under way: the host is
- * working on it, or its completion waits for the recording.
+/**
+ * replay_bh_can_save: can a snapshot be saved at this instruction?
+ *
+ * Context: main loop, BQL.
+ * Returns: true; false with @errp set if something is under way that a snapshot
+ * cannot hold.
  */
-bool replay_block_is_pending(void);
+bool replay_bh_can_save(Error **errp);
+
+/**
+ * replay_block_settle: a snapshot is about to be saved: wait for the disks
+ *
+ * Record: until all requests of the guest are done; their completions are
+ * recorded where the guest is.  Replay: until the host has done its part; the
+ * completions wait for their instructions.
+ *
+ * Context: main loop, BQL; the machine is stopped.
+ */
+void replay_block_settle(void);
+
+/**
+ * replay_bh_abandon: a snapshot is about to be loaded: bring all to an end that
+ * is under way, and take no notice of the recording
+ *
+ * Context: main loop, BQL; replay; the machine is stopped, and the replay is
+ * marked as failed.
+ */
+void replay_bh_abandon(void);
+
+/*
+ * Remove all bottom halves and completions from the queue, and forget which
+ * requests were to be repeated.
+ */
+void replay_bh_drop(void);
+
+/* Call @visit for each bottom half in the queue that a snapshot holds. */
+void replay_bh_foreach_saved(void (*visit)(const ReplayBHName *name,
+                                           uint64_t id, void *opaque),
+                             void *opaque);
+
+/*
+ * Put the bottom half @name, from a snapshot, into the queue, with its old @id.
+ * Returns: whether it exists and was not in the queue.
+ */
+bool replay_bh_restore(const ReplayBHName *name, uint64_t id);
 
 /* --- Requests to shut down ------------------------------------------------ */
 

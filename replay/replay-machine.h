@@ -59,6 +59,12 @@ bool replay_disk_begin(Error **errp);
 /* Add the content that the disks had in replay_disk_begin() to @d. */
 void replay_disk_describe(ReplayLogDescription *d);
 
+/*
+ * Returns: whether a snapshot may be saved; false with @errp set while
+ * recording, if the snapshot of a disk would be lost.
+ */
+bool replay_disk_can_save(Error **errp);
+
 /* Append a line to @differences for each disk that has other content now. */
 void replay_disk_compare(const ReplayLogDescription *recorded,
                          const ReplayLogDescription *now, GString *differences);
@@ -86,7 +92,7 @@ void replay_info_stop(void);
 /* Measure speed from here on: a snapshot has moved the replay elsewhere. */
 void replay_info_restart(void);
 
-/* --- replay-snapshot.c, replay-nics.c ------------------------------------ */
+/* --- replay-snapshot.c, replay-nics.c, replay-pending.c ------------------ */
 
 /*
  * Make the state of record and replay part of every snapshot.  It is loaded
@@ -100,5 +106,11 @@ void replay_snapshot_register(void);
  * snapshot.  Context: start-up.
  */
 void replay_nics_register(void);
+
+/*
+ * Make the bottom halves that wait for their instruction part of every
+ * snapshot.  Context: start-up, after replay_snapshot_register().
+ */
+void replay_pending_register(void);
 
 #endif

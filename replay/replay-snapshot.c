@@ -3,7 +3,8 @@
  *
  * The state of record and replay in a snapshot of the virtual machine: to which
  * recording the snapshot belongs, and to which place in it.  Also the snapshot
- * that rrsnapshot= names, and whether a snapshot can be saved or loaded now.
+ * that rrsnapshot= names, and what happens before any snapshot is saved or
+ * loaded.
  */
 
 #include "qemu/osdep.h"
@@ -12,7 +13,6 @@
 #include "migration/vmstate.h"
 #include "qemu/error-report.h"
 #include "sysemu/replay.h"
-#include "replay-events.h"
 #include "replay-kinds.h"
 #include "replay-machine.h"
 #include "replay-stream.h"
@@ -36,6 +36,8 @@ static int replay_snapshot_pre_load(void *opaque)
     ReplayNow *s = opaque;
 
     before = *s;
+    /* The machine was reset, and devices may have acted on that. */
+    replay_bh_drop();
     return 0;
 }
 
@@ -139,19 +141,32 @@ bool replay_can_load_snapshot(Error **errp)
     return false;
 }
 
-bool replay_can_delete_snapshot(Error **errp)
+void replay_flush_events(void)
 {
-    if (replay_mode == REPLAY_MODE_NONE || !replay_block_is_pending()) {
-        return true;
+    if (replay_mode == REPLAY_MODE_PLAY) {
+        /* What happens until the snapshot is loaded is not in the recording. */
+        replay_set_failed();
+        replay_bh_abandon();
     }
-    error_setg(errp, "a snapshot cannot be deleted now: a request of the guest "
-               "to a disk is under way");
-    error_append_hint(errp, "Let the machine run for a moment, and try again; "
-                      "or delete the snapshot with qemu-img later.\n");
-    return false;
 }
 
 bool replay_can_snapshot(void)
 {
-    return replay_mode == REPLAY_MODE_NONE || !replay_events_pending();
+    /* replay_prepare_snapshot() has the answer. */
+    return true;
+}
+
+bool replay_can_save_snapshot(Error **errp)
+{
+    return replay_mode == REPLAY_MODE_NONE
+           || (replay_disk_can_save(errp) && replay_bh_can_save(errp));
+}
+
+bool replay_prepare_snapshot(Error **errp)
+{
+    if (replay_mode == REPLAY_MODE_NONE) {
+        return true;
+    }
+    replay_block_settle();
+    return replay_bh_can_save(errp);
 }

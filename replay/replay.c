@@ -273,6 +273,7 @@ static void replay_configure_opts(QemuOpts *opts)
     replay_snapshot = g_strdup(qemu_opt_get(opts, "rrsnapshot"));
     replay_snapshot_register();
     replay_nics_register();
+    replay_pending_register();
 
     replay_mode = rr == RR_RECORD ? REPLAY_MODE_RECORD : REPLAY_MODE_PLAY;
     replay_mutex_create();

@@ -208,14 +208,31 @@ bool replay_can_save_snapshot(Error **errp)
     return true;
 }
 
+bool replay_prepare_snapshot(Error **errp)
+{
+    return true;
+}
+
 bool replay_can_load_snapshot(Error **errp)
 {
     return true;
 }
 
-bool replay_can_delete_snapshot(Error **errp)
+void replay_block_begin(uint64_t *id)
 {
-    return true;
+}
+
+void replay_block_end(void)
+{
+}
+
+void replay_block_cannot_repeat(uint64_t id)
+{
+}
+
+bool replay_block_load(uint64_t id)
+{
+    return false;
 }
 
 /* --- Debugging backwards ----------------------------------------------- */

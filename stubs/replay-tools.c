@@ -55,7 +55,16 @@ void replay_bh_schedule_event(QEMUBH *bh)
     qemu_bh_schedule(bh);
 }
 
+void replay_bh_created(QEMUBH *bh, const char *function,
+                       MemReentrancyGuard *guard)
+{
+}
+
 void replay_bh_forget_event(QEMUBH *bh)
+{
+}
+
+void replay_bh_deleted(QEMUBH *bh)
 {
 }
 
@@ -76,6 +85,10 @@ void replay_block_wait_end(void)
 bool replay_block_complete_one(void)
 {
     return false;
+}
+
+void replay_block_wait_for_host(void)
+{
 }
 
 void replay_disk_failed(BlockBackend *blk, bool is_read, int error)

@@ -464,14 +464,6 @@ void replay_async_events(void);
 bool replay_events_enabled(void);
 
 /**
- * replay_flush_events: run the events in the queue now, unrecorded, and wait
- * until all block requests of the guest have completed
- *
- * Context: main loop, locked, with the BQL; before another state is loaded.
- */
-void replay_flush_events(void);
-
-/**
  * replay_bh_schedule_event: schedule a bottom half that the guest can notice
  * @bh: the bottom half; borrowed until it has run, or is cancelled or deleted
  *
@@ -487,9 +479,32 @@ void replay_bh_schedule_event(QEMUBH *bh);
  * replay_bh_forget_event: take a bottom half out of the queue, if it is there
  * @bh: the bottom half, borrowed
  *
- * Context: any thread; from qemu_bh_cancel() and qemu_bh_delete().
+ * Context: any thread; from qemu_bh_cancel().
  */
 void replay_bh_forget_event(QEMUBH *bh);
+
+/**
+ * replay_bh_created: a device has made a bottom half
+ * @bh: the bottom half, borrowed until replay_bh_deleted()
+ * @function: name of the function that @bh calls; static
+ * @guard: the guard of the device, borrowed
+ *
+ * A snapshot can hold the bottom half while it is scheduled, if the device has
+ * made it before the machine runs.
+ *
+ * Context: with the BQL.
+ */
+void replay_bh_created(QEMUBH *bh, const char *function,
+                       MemReentrancyGuard *guard);
+
+/**
+ * replay_bh_deleted: a bottom half is about to be freed: take it out of the
+ * queue, and forget it
+ * @bh: the bottom half, borrowed
+ *
+ * Context: any thread.
+ */
+void replay_bh_deleted(QEMUBH *bh);
 
 /**
  * replay_bh_schedule_oneshot_event: schedule a function that the guest can
@@ -554,6 +569,57 @@ void replay_block_wait_end(void);
  * Returns: whether an event was run.
  */
 bool replay_block_complete_one(void);
+
+/**
+ * replay_block_begin: a device is about to make a request to its disk that it
+ * can make again after a snapshot was loaded
+ * @id: of the device, borrowed until replay_block_end().  If
+ *      replay_block_load() was called with *@id, the request has this id once
+ *      more, and its completion is the one that the recording has; else *@id
+ *      becomes the id of the request.
+ *
+ * In a replay a snapshot can be saved while such a request is under way: the
+ * device saves the request and *@id.  When the machine continues after the
+ * snapshot was loaded, and before it executes guest code, the device makes the
+ * request again.
+ *
+ * Context: with the BQL.
+ */
+void replay_block_begin(uint64_t *id);
+
+/**
+ * replay_block_end: the request after replay_block_begin() was made
+ *
+ * Context: with the BQL.
+ */
+void replay_block_end(void);
+
+/**
+ * replay_block_cannot_repeat: a device no longer waits for a request that the
+ * disk is still working on, and would not make it again
+ * @id: of the request, from replay_block_begin()
+ *
+ * Context: with the BQL.
+ */
+void replay_block_cannot_repeat(uint64_t id);
+
+/**
+ * replay_block_load: a device has loaded a request that was under way
+ * @id: of the request
+ *
+ * Context: while a snapshot is loaded.
+ * Returns: true; false if @id is not valid, which was reported.
+ */
+bool replay_block_load(uint64_t id);
+
+/**
+ * replay_block_wait_for_host: wait until the host works on no request to a disk
+ *
+ * Context: main loop, with the BQL; outside of coroutines.
+ *
+ * The completions of the requests stay in the queue.
+ */
+void replay_block_wait_for_host(void);
 
 /* --- Disks ------------------------------------------------------------- */
 
@@ -1047,22 +1113,47 @@ void replay_audio_in(size_t *recorded, void *samples, size_t *wpos,
 void replay_vmstate_init(void);
 
 /**
- * replay_can_snapshot: can a snapshot be saved now?
+ * replay_can_snapshot: QEMU's question whether a snapshot can be saved now
  *
- * Context: locked.
- * Returns: true if no event is in the queue, or nothing is recorded or
- * replayed.
+ * Returns: true; replay_can_save_snapshot() and replay_prepare_snapshot() give
+ * the answer, with a reason.
  */
 bool replay_can_snapshot(void);
 
 /**
  * replay_can_save_snapshot: may a snapshot be saved?
- * @errp: set while recording, if the snapshot of a disk would be lost
+ * @errp: set while recording, if the snapshot of a disk would be lost; and if a
+ *        device does something now that a snapshot cannot hold
  *
- * Context: main loop, before anything is saved.
+ * Context: main loop, before anything is saved; the machine may be running.
  * Returns: true; false with @errp set.
  */
 bool replay_can_save_snapshot(Error **errp);
+
+/**
+ * replay_prepare_snapshot: make the machine ready for saving a snapshot
+ * @errp: set if a device does something now that a snapshot cannot hold
+ *
+ * While recording, the requests of the guest to its disks come to their end
+ * here, as events of this instruction.  In a replay they go on.  Bottom halves
+ * and packets that wait are part of the snapshot.
+ *
+ * Context: main loop, locked, with the BQL; the machine is stopped.
+ * Returns: true; false with @errp set.
+ */
+bool replay_prepare_snapshot(Error **errp);
+
+/**
+ * replay_flush_events: a snapshot is about to be loaded: bring to an end what
+ * the devices are doing
+ *
+ * Context: main loop, locked, with the BQL; the machine is stopped.
+ *
+ * The requests to disks complete without regard to the recording, and bottom
+ * halves are forgotten.  If the snapshot cannot be loaded after that, the
+ * replay has ended.
+ */
+void replay_flush_events(void);
 
 /**
  * replay_can_load_snapshot: may a snapshot be loaded?
@@ -1072,16 +1163,6 @@ bool replay_can_save_snapshot(Error **errp);
  * Returns: true; false with @errp set.
  */
 bool replay_can_load_snapshot(Error **errp);
-
-/**
- * replay_can_delete_snapshot: may a snapshot be deleted now?
- * @errp: set if a block request of the guest is under way, for which the
- *        caller would wait: only the guest can get its completion
- *
- * Context: main loop, locked, with the BQL.
- * Returns: true; false with @errp set.
- */
-bool replay_can_delete_snapshot(Error **errp);
 
 /* --- Debugging backwards ----------------------------------------------- */
 

@@ -76,7 +76,6 @@ RECORDING_IS_DAMAGED = 'is damaged'
 CANNOT_CONTINUE = 'cannot be continued'
 SNAPSHOT_OF_ANOTHER = 'belongs to another recording'
 SNAPSHOT_WHILE_RECORDING = 'time would go back'
-SNAPSHOT_IN_REQUEST = 'a request of the guest to a disk is under way'
 
 CHARACTERS_DROPPED = "character device 'slow' does not take what the guest writes, and its queue is full: bytes are dropped"
 CHARACTERS_DROPPED_TOTAL = "character device 'slow': {number} bytes that the guest wrote were dropped"
