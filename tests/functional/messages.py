@@ -75,6 +75,9 @@ RECORDING_IS_DAMAGED = 'is damaged'
 
 CANNOT_CONTINUE = 'cannot be continued'
 SNAPSHOT_OF_ANOTHER = 'belongs to another recording'
+SNAPSHOT_BOTTOM_HALF = 'the snapshot has a bottom half that the machine lacks, or has it twice: '
+SNAPSHOT_BOTTOM_HALF_NAME = 'the snapshot has a bottom half whose name is not valid'
+SNAPSHOT_REQUEST = 'the snapshot has a request to a disk with the number '
 SNAPSHOT_WHILE_RECORDING = 'time would go back'
 
 CHARACTERS_DROPPED = "character device 'slow' does not take what the guest writes, and its queue is full: bytes are dropped"
