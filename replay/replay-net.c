@@ -231,7 +231,7 @@ static char *replay_net_mac(NetClientState *nic)
 
 /* What changes at an adapter while the guest runs. */
 typedef struct ReplayNetState {
-    int header_bytes;       /* length of the virtio header; 0 if there is none */
+    int header_bytes;       /* length of the virtio header, or 0 */
     bool link_down;
 } ReplayNetState;
 
