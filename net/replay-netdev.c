@@ -19,22 +19,83 @@
  * others: it may be built without a back end.
  *
  * Ports of a hub stay what they are, because they lead to nothing outside.
+ *
+ * A snapshot that a recorder made contains the state of slirp.  The stand-in
+ * passes over it.
  */
 
 #include "qemu/osdep.h"
+#include "migration/qemu-file.h"
+#include "migration/register.h"
+#include "migration/savevm.h"
+#include "migration/vmstate.h"
 #include "net/net.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-net.h"
 #include "qapi/qobject-input-visitor.h"
 #include "qapi/visitor.h"
 #include "qemu/option.h"
+#include "qemu/units.h"
 #include "sysemu/replay.h"
 #include "sysemu/replay-net.h"
+
+/* The name of the section that slirp has in a snapshot. */
+#define SLIRP_SECTION           "slirp"
+#define SLIRP_MAX_BYTES         (64 * MiB)
+
+/* A section of a snapshot ends with this byte and a number of four bytes. */
+#define FOOTER_BYTES            (1 + sizeof(uint32_t))
 
 typedef struct ReplayNetdev {
     NetClientState nc;
     char *name;                 /* in the recording, owned */
 } ReplayNetdev;
+
+/* --- What slirp has saved in a snapshot ---------------------------------- */
+
+static uint32_t replay_netdev_peek_be32(QEMUFile *f, int offset)
+{
+    uint32_t value = 0;
+    size_t i;
+
+    for (i = 0; i < sizeof(value); i++) {
+        value = value << 8 | (uint8_t)qemu_peek_byte(f, offset + i);
+    }
+    return value;
+}
+
+/* Does the section of the snapshot end here, with another one behind it? */
+static bool replay_netdev_section_ends(QEMUFile *f)
+{
+    uint32_t number = replay_netdev_peek_be32(f, 1);
+
+    return qemu_peek_byte(f, 0) == QEMU_VM_SECTION_FOOTER
+           && (qemu_peek_byte(f, FOOTER_BYTES) == QEMU_VM_EOF
+               || (qemu_peek_byte(f, FOOTER_BYTES) == QEMU_VM_SECTION_FULL
+                   && replay_netdev_peek_be32(f, FOOTER_BYTES + 1) > number));
+}
+
+/*
+ * A recorder's slirp saves its connections, which the guest cannot see.  Only
+ * slirp knows how long they are, and this QEMU may have none.
+ */
+static int replay_netdev_skip(QEMUFile *f, void *opaque, int version)
+{
+    size_t len_bytes;
+
+    for (len_bytes = 0; len_bytes < SLIRP_MAX_BYTES; len_bytes++) {
+        if (qemu_file_get_error(f) || replay_netdev_section_ends(f)) {
+            return qemu_file_get_error(f);
+        }
+        qemu_file_skip(f, 1);
+    }
+    return -EINVAL;
+}
+
+/* It saves nothing. */
+static const SaveVMHandlers replay_netdev_snapshot = {
+    .load_state = replay_netdev_skip,
+};
 
 /* --- The netdev as its NIC sees it -------------------------------------- */
 
@@ -79,8 +140,11 @@ static void replay_netdev_set_header(NetClientState *nc, int len_bytes)
 
 static void replay_netdev_cleanup(NetClientState *nc)
 {
+    ReplayNetdev *s = DO_UPCAST(ReplayNetdev, nc, nc);
+
+    unregister_savevm(NULL, SLIRP_SECTION, s);
     qemu_purge_queued_packets(nc);
-    g_free(DO_UPCAST(ReplayNetdev, nc, nc)->name);
+    g_free(s->name);
 }
 
 static NetClientInfo replay_netdev_info = {
@@ -113,6 +177,8 @@ int replay_netdev_init(const Netdev *netdev, const char *id,
     nc = qemu_new_net_client(&replay_netdev_info, peer, "replay", id);
     s = DO_UPCAST(ReplayNetdev, nc, nc);
     s->name = replay_net_name(id);
+    register_savevm_live(SLIRP_SECTION, VMSTATE_INSTANCE_ID_ANY, INT_MAX,
+                         &replay_netdev_snapshot, s);
     backend = replay_net_backend(s->name);
     qemu_set_info_str(nc, "recorded as %s", backend ?: "nothing");
     return 0;
