@@ -528,10 +528,8 @@ void replay_bh_schedule_oneshot_event(AioContext *ctx,
 void replay_block_event(QEMUBH *bh, uint64_t id);
 
 /**
- * blkreplay_next_id: make an id for a block request
- *
- * A call of replay_block_event() has to follow.  Until then, a replay waits for
- * the host.
+ * blkreplay_next_id: make an id for a block request, for which a replay waits
+ * until replay_block_event() is called
  *
  * Context: locked, with the BQL.
  * Returns: the id, which is the same in record and replay; 0 while events are
