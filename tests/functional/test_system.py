@@ -19,7 +19,8 @@ import subprocess
 
 import rr
 
-# Seconds.  A run takes about 50 on an idle machine.
+# Seconds.  A run needs about 50 of CPU time, and more from an IDE disk, which
+# the BIOS reads without DMA.
 RUN_CEILING = 1500
 COPIED = '/srv/www/copied'
 COPIED_BYTES = 100_000
