@@ -839,3 +839,20 @@ bool replay_log_regular(const char *path, int fd, uint64_t *bytes,
     *bytes = st.st_size;
     return true;
 }
+
+bool replay_log_is_recording(const char *path)
+{
+    uint8_t magic[sizeof(replay_log_magic)];
+    int fd = open(path, O_RDONLY | REPLAY_LOG_O_FLAGS);
+    uint64_t bytes;
+    bool is_recording;
+
+    if (fd < 0) {
+        return false;
+    }
+    is_recording = replay_log_regular(path, fd, &bytes, NULL) &&
+                   read(fd, magic, sizeof(magic)) == sizeof(magic) &&
+                   !memcmp(magic, replay_log_magic, sizeof(magic));
+    close(fd);
+    return is_recording;
+}

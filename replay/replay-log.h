@@ -231,6 +231,15 @@ const char *replay_log_description_adapter(const ReplayLogDescription *d,
  */
 uint32_t replay_log_crc32c(uint32_t crc, const void *data, size_t len_bytes);
 
+/**
+ * replay_log_is_recording: see whether a file begins like a recording
+ * @path: any name; a program that is about to replace the file asks this
+ *
+ * Returns: whether @path is a regular file that begins with the bytes of a
+ * recording in this format, of any version.
+ */
+bool replay_log_is_recording(const char *path);
+
 /* Returns: the name of a kind of event ("async-net"), or NULL if unknown. */
 const char *replay_log_event_name(uint8_t kind);
 

@@ -77,6 +77,7 @@ struct ReplayPcapng {
     bool is_stdout;
     int error;                      /* errno of a failed write, or 0 */
     GByteArray *out;                /* what was not written yet */
+    uint64_t time_ns;               /* of the last packet */
     unsigned n_adapters;
     ReplayPcapngAdapter adapter[REPLAY_LOG_ADAPTERS_MAX];
     Totals totals[REPLAY_LOG_ADAPTERS_MAX];
@@ -326,10 +327,16 @@ ReplayPcapng *replay_pcapng_open(const char *path, const QemuUUID *uuid,
 {
     ReplayPcapng *c;
     bool is_stdout = g_str_equal(path, "-");
-    int fd = is_stdout ? STDOUT_FILENO
-                       : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_BINARY |
-                              O_CLOEXEC, 0600);
+    int fd;
 
+    if (replay_log_is_recording(path)) {
+        error_setg(errp, "cannot write the capture '%s': the file is a "
+                   "recording", path);
+        return NULL;
+    }
+    fd = is_stdout ? STDOUT_FILENO
+                   : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_BINARY |
+                          O_CLOEXEC, 0600);
     if (fd < 0) {
         error_setg_errno(errp, errno, "cannot write the capture '%s'", path);
         return NULL;
@@ -412,6 +419,7 @@ bool replay_pcapng_put(ReplayPcapng *c, const ReplayPcapngPacket *p)
     replay_pcapng_frame(&c->adapter[p->adapter], p->flags, p->data,
                         p->len_bytes, &f);
 
+    c->time_ns = p->time_ns;
     at = block_begin(c->out, BLOCK_PACKET);
     put_u32(c->out, p->adapter);
     put_time(c->out, p->time_ns);
@@ -436,7 +444,7 @@ void replay_pcapng_put_length(ReplayPcapng *c, unsigned adapter,
     }
 }
 
-static void put_statistics(ReplayPcapng *c, unsigned adapter, uint64_t time_ns)
+static void put_statistics(ReplayPcapng *c, unsigned adapter)
 {
     guint at = block_begin(c->out, BLOCK_STATISTICS);
     const Totals *t = &c->totals[adapter];
@@ -448,23 +456,23 @@ static void put_statistics(ReplayPcapng *c, unsigned adapter, uint64_t time_ns)
                         t->without_bytes);
 
     put_u32(c->out, adapter);
-    put_time(c->out, time_ns);
+    put_time(c->out, c->time_ns);
     put_option_str(c->out, OPTION_COMMENT, comment);
     put_option_time(c->out, STATISTICS_START, 0);
-    put_option_time(c->out, STATISTICS_END, time_ns);
+    put_option_time(c->out, STATISTICS_END, c->time_ns);
     put_option_u64(c->out, STATISTICS_RECEIVED, t->received);
     put_option_u64(c->out, STATISTICS_DELIVER,
                    t->received + t->sent - t->without_bytes);
     block_end_options(c->out, at);
 }
 
-bool replay_pcapng_close(ReplayPcapng *c, uint64_t time_ns, Error **errp)
+bool replay_pcapng_close(ReplayPcapng *c, Error **errp)
 {
     unsigned i;
     int error;
 
     for (i = 0; i < c->n_adapters; i++) {
-        put_statistics(c, i, time_ns);
+        put_statistics(c, i);
     }
     pcapng_flush(c);
     if (!c->is_stdout && close(c->fd) < 0 && !c->error) {

@@ -76,7 +76,8 @@ void replay_pcapng_frame(const ReplayPcapngAdapter *a, uint64_t flags,
 
 /**
  * replay_pcapng_open: begin a capture
- * @path: the file, which is created or emptied; "-" for stdout
+ * @path: the file, which is created or emptied, but not if it is a recording;
+ *        "-" for stdout
  * @uuid: of the recording
  * @d: its description, borrowed until the capture is closed
  * @is_exact: whether the times are exact; if not, a comment says so
@@ -106,10 +107,11 @@ void replay_pcapng_put_length(ReplayPcapng *c, unsigned adapter,
 /**
  * replay_pcapng_close: append the totals of each adapter, close and free
  * @c: owned; freed in any case
- * @time_ns: the virtual time at the end of the recording
+ *
+ * The totals have the time of the last packet.
  *
  * Returns: true; false with @errp set if the capture could not be written.
  */
-bool replay_pcapng_close(ReplayPcapng *c, uint64_t time_ns, Error **errp);
+bool replay_pcapng_close(ReplayPcapng *c, Error **errp);
 
 #endif

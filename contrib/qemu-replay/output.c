@@ -17,6 +17,32 @@ int tool_fail(Error *err)
     return TOOL_TROUBLE;
 }
 
+FILE *tool_create(const char *path)
+{
+    FILE *file;
+
+    if (replay_log_is_recording(path)) {
+        error_report("cannot write '%s': the file is a recording", path);
+        return NULL;
+    }
+    file = fopen(path, "w");
+    if (!file) {
+        error_report("cannot write '%s': %s", path, strerror(errno));
+    }
+    return file;
+}
+
+bool tool_close(FILE *file, const char *path)
+{
+    bool failed = ferror(file);
+
+    if (fclose(file) || failed) {
+        error_report("cannot write '%s': %s", path, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
 int tool_finish(int status)
 {
     if (fflush(stdout) || ferror(stdout)) {

@@ -64,7 +64,7 @@ static int pcap_run(int argc, char **argv)
         return tool_fail(err);
     }
     without_bytes = pcap_write(r, c, &status, &ended);
-    if (!replay_pcapng_close(c, r->time_ns, &err)) {
+    if (!replay_pcapng_close(c, &err)) {
         error_free(ended);
         return tool_fail(err);
     }

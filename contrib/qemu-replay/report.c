@@ -25,7 +25,6 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/error-report.h"
 #include "packet.h"
 #include "report.h"
 #include "report-page.h"
@@ -233,7 +232,6 @@ static int report_run_to(Recording *r, FILE *file, const char *path)
     g_autoptr(GString) text = g_string_new(NULL);
     ReplayLogStatus status;
     Error *ended = NULL;
-    bool failed;
 
     p->r = r;
     p->file = file;
@@ -247,9 +245,7 @@ static int report_run_to(Recording *r, FILE *file, const char *path)
     report_write(p, text);
     g_array_unref(p->begin_ns);
     g_string_free(p->block, true);
-    failed = ferror(file);
-    if (fclose(file) || failed) {
-        error_report("cannot write '%s': %s", path, strerror(errno));
+    if (!tool_close(file, path)) {
         error_free(ended);
         return TOOL_TROUBLE;
     }
@@ -280,9 +276,8 @@ static int report_run(int argc, char **argv)
     if (!r) {
         return tool_fail(err);
     }
-    file = fopen(args.arg[1], "w");
+    file = tool_create(args.arg[1]);
     if (!file) {
-        error_report("cannot write '%s': %s", args.arg[1], strerror(errno));
         return TOOL_TROUBLE;
     }
     return report_run_to(r, file, args.arg[1]);

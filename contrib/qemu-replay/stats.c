@@ -7,7 +7,6 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/error-report.h"
 #include "timeline.h"
 #include "tool.h"
 
@@ -326,17 +325,18 @@ static void stats_human(const Stats *s)
     }
 }
 
-static bool stats_plot(const Stats *s, const char *path, Error **errp)
+/* Returns: false after a message. */
+static bool stats_plot(const Stats *s, const char *path)
 {
     g_autoptr(GString) svg = g_string_new(NULL);
-    g_autoptr(GError) error = NULL;
+    FILE *file = tool_create(path);
 
-    timeline_svg(svg, &s->timeline);
-    if (!g_file_set_contents(path, svg->str, svg->len, &error)) {
-        error_setg(errp, "cannot write the plot: %s", error->message);
+    if (!file) {
         return false;
     }
-    return true;
+    timeline_svg(svg, &s->timeline);
+    fwrite(svg->str, 1, svg->len, file);
+    return tool_close(file, path);
 }
 
 static int stats_run(int argc, char **argv)
@@ -381,9 +381,9 @@ static int stats_run(int argc, char **argv)
     } else {
         stats_human(s);
     }
-    if (plot && !stats_plot(s, plot, &err)) {
+    if (plot && !stats_plot(s, plot)) {
         error_free(ended);
-        return tool_fail(err);
+        return TOOL_TROUBLE;
     }
     return recording_ended(r, status, ended);
 }

@@ -13,6 +13,8 @@
 #include "replay/replay-pcapng.h"
 #include "vclock.h"
 
+#define PROGRAM     "qemu-replay"
+
 /* The exit statuses. */
 #define TOOL_OK         0
 #define TOOL_FOUND      1   /* verify: a fault; diff: a difference */
@@ -61,6 +63,19 @@ bool tool_parse_u64(const char *option, const char *text, uint64_t *value);
  * Returns: TOOL_TROUBLE
  */
 int tool_fail(Error *err);
+
+/*
+ * Opens a file for the result of a sub-command; replaces a file that exists,
+ * unless it is a recording.
+ * Returns: the file; NULL after a message.
+ */
+FILE *tool_create(const char *path);
+
+/*
+ * Closes a file of tool_create().
+ * Returns: whether all of it was written; if not, after a message.
+ */
+bool tool_close(FILE *file, const char *path);
 
 /*
  * Flushes stdout.

@@ -597,6 +597,59 @@ static void test_info(void)
     replay_log_reader_close(r);
 }
 
+/* What the end chunk says is what the events add up to. */
+static void test_totals(void)
+{
+    g_autofree char *path = test_path();
+    g_autofree ReplayLogTotals *totals = g_new(ReplayLogTotals, 1);
+    g_autoptr(GPtrArray) events = events_new(100, 1000, 4);
+    ReplayLogWriter *w = writer_new(path, REPLAY_LOG_COMPRESS);
+    uint64_t by_kind[REPLAY_LOG_KINDS] = { };
+    uint64_t packets[4] = { }, raw_bytes = 0;
+    ReplayLogReader *r;
+    ReplayLogEvent ev;
+    unsigned i;
+
+    g_assert_false(replay_log_is_recording("/dev/null"));
+    write_events(w, events, 0);
+    replay_log_writer_name_adapter(w, 2, "n2");
+    replay_log_writer_flush(w, &error_abort);
+    g_assert_true(replay_log_is_recording(path));
+    r = replay_log_reader_open(path, &error_abort);
+    g_assert_false(replay_log_reader_totals(r, totals));
+
+    replay_log_writer_close(w, &error_abort);
+    for (i = 0; i < events->len; i++) {
+        g_assert_cmpint(replay_log_read_event(r, &ev, &error_abort), ==,
+                        REPLAY_LOG_OK);
+        by_kind[ev.kind]++;
+        raw_bytes += ev.raw_bytes;
+        if (ev.kind == REPLAY_EV_ASYNC_NET) {
+            packets[ev.num[0]]++;
+        }
+        if (i == events->len / 2) {
+            /* The reader keeps its place. */
+            g_assert_true(replay_log_reader_totals(r, totals));
+        }
+    }
+    g_assert_cmpint(raw_bytes, ==, replay_log_reader_info(r).raw_bytes);
+    g_assert_cmpint(totals->events, ==, events->len);
+    g_assert_cmpint(totals->icount, ==, replay_log_reader_pos(r).icount);
+    g_assert_cmpint(totals->packets, ==, replay_log_reader_pos(r).packet);
+    g_assert_cmpint(totals->chunks, ==, replay_log_reader_info(r).chunks);
+    g_assert_cmpint(totals->file_bytes, ==,
+                    replay_log_reader_info(r).file_bytes);
+    for (i = 0; i < REPLAY_LOG_KINDS; i++) {
+        g_assert_cmpint(totals->by_kind[i], ==, by_kind[i]);
+    }
+    g_assert_cmpint(totals->n_adapters, ==, 4);
+    for (i = 0; i < 4; i++) {
+        g_assert_cmpint(totals->adapter[i].packets, ==, packets[i]);
+        g_assert_cmpstr(totals->adapter[i].name, ==, i == 2 ? "n2" : "");
+    }
+    replay_log_reader_close(r);
+}
+
 /* --- Places ----------------------------------------------------------- */
 
 static void check_seek(ReplayLogReader *r, GPtrArray *events, size_t i,
@@ -2196,6 +2249,7 @@ static const Test tests[] = {
     { "small-chunk/next-is-deflated", test_small_chunk },
     { "random-packets/rest-is-deflated", test_apart_small },
     { "growing-file/has-info", test_info },
+    { "end/has-totals", test_totals },
 
     { "seek-to-wrong-place/reports-and-stays", test_seek_wrong_place },
     { "seek-with-thinned-index/finds-each-event", test_seek_thinned_index },
