@@ -165,6 +165,22 @@ void replay_net_restore_links(void);
  */
 void replay_net_begin(const ReplayLogDescription *recorded);
 
+/**
+ * replay_net_capture_begin: open the capture of a replay (rrpcap=)
+ *
+ * Without rrpcap= there is nothing to do.
+ *
+ * Context: after replay_net_begin().
+ * Returns: true; false with @errp set if the file cannot be written.
+ */
+bool replay_net_capture_begin(Error **errp);
+
+/*
+ * Closes the capture, if there is one.  Returns: true; false with @errp set if
+ * not all of it was written.
+ */
+bool replay_net_capture_end(Error **errp);
+
 /* Record and replay end: the adapters lose their numbers. */
 void replay_net_finish(void);
 

@@ -43,6 +43,7 @@
 #include "trace.h"
 #include "replay-kinds.h"
 #include "replay-mutex.h"
+#include "replay-pcapng.h"
 #include "replay-report.h"
 #include "replay-stream.h"
 
@@ -103,6 +104,8 @@ typedef struct ReplayNetPacket {
     ReplayEvent ev;
     ReplayAdapter *adapter;         /* borrowed: adapters outlive events */
     uint32_t flags;
+    uint64_t event;                 /* replay: number of its event */
+    uint64_t packet;                /* replay: its number */
     size_t len_bytes;
     uint8_t data[];
 } ReplayNetPacket;
@@ -113,6 +116,10 @@ static struct {
     GPtrArray *by_id_in_log;        /* once fixed: of adapters, borrowed */
     unsigned waiting;               /* packets that wait, of all adapters */
     unsigned blocked;               /* adapters whose netdev has stopped */
+
+    /* Replay: rrpcap=, owned; or NULL */
+    ReplayPcapng *capture;
+    uint64_t capture_event;         /* events before this one are in it */
 } net;
 
 /* --- Adapters ---------------------------------------------------------- */
@@ -539,6 +546,65 @@ static ReplayAdapter *replay_net_by_number(uint64_t number)
     return g_ptr_array_index(net.by_id_in_log, number);
 }
 
+/* --- The capture of a replay (rrpcap=) ---------------------------------- */
+
+bool replay_net_capture_begin(Error **errp)
+{
+    if (replay_mode != REPLAY_MODE_PLAY || !replay_now.options.capture) {
+        return true;
+    }
+    net.capture = replay_pcapng_open(replay_now.options.capture,
+                                     &replay_now.uuid, replay_now.description,
+                                     true, errp);
+    return net.capture;
+}
+
+bool replay_net_capture_end(Error **errp)
+{
+    ReplayPcapng *capture = g_steal_pointer(&net.capture);
+
+    return !capture || replay_pcapng_close(capture, errp);
+}
+
+/*
+ * Appends a packet to the capture, if there is one.  After a replay has gone
+ * back to a snapshot, packets that are in the capture already come again.
+ *
+ * @has_event: whether p.event is the event of the packet; else it is the next
+ *             event, because the packet was recorded with verify=off
+ */
+static void replay_net_capture(const ReplayAdapter *s, ReplayPcapngPacket p,
+                               bool has_event)
+{
+    if (!net.capture || p.event < net.capture_event) {
+        return;
+    }
+    net.capture_event = p.event + has_event;
+    p.adapter = s->id_in_log;
+    p.time_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+    p.icount = icount_get_raw();
+    replay_pcapng_put(net.capture, &p);
+}
+
+static void replay_net_capture_sent(const ReplayAdapter *s,
+                                    const struct iovec *iov, int iovcnt,
+                                    size_t len_bytes, bool has_event)
+{
+    g_autofree uint8_t *data = NULL;
+
+    if (!net.capture) {
+        return;
+    }
+    data = g_malloc(len_bytes);
+    iov_to_buf(iov, iovcnt, 0, data, len_bytes);
+    replay_net_capture(s, (ReplayPcapngPacket) {
+        .is_sent = true,
+        .event = replay_now.next.number,
+        .data = data,
+        .len_bytes = len_bytes,
+    }, has_event);
+}
+
 /* --- Packets from outside ---------------------------------------------- */
 
 static void replay_net_drop(ReplayAdapter *s, size_t len_bytes,
@@ -790,6 +856,8 @@ static ReplayEvent *replay_net_load(const ReplayLogEvent *logged, Error **errp)
     }
 
     p = replay_net_new_packet(s, flags, logged->len_bytes);
+    p->event = logged->number;
+    p->packet = logged->packet;
     memcpy(p->data, logged->data, logged->len_bytes);
     return &p->ev;
 }
@@ -798,6 +866,13 @@ static void replay_net_run(ReplayEvent *ev)
 {
     g_autofree ReplayNetPacket *p = container_of(ev, ReplayNetPacket, ev);
 
+    replay_net_capture(p->adapter, (ReplayPcapngPacket) {
+        .flags = p->flags,
+        .event = p->event,
+        .packet = p->packet,
+        .data = p->data,
+        .len_bytes = p->len_bytes,
+    }, true);
     replay_net_deliver(p);
 }
 
@@ -945,6 +1020,7 @@ static void replay_net_sent_replay(ReplayAdapter *s,
         trace_replay_net_verify(s->netdev_id, replay_now.icount,
                                 len_bytes);
     }
+    replay_net_capture_sent(s, iov, iovcnt, len_bytes, true);
     replay_take_next();
 }
 
@@ -960,6 +1036,7 @@ void replay_net_sent(ReplayAdapter *s, const struct iovec *iov, int iovcnt,
         return;
     }
     if (s->recorded == FILTER_REPLAY_VERIFY_OFF) {
+        replay_net_capture_sent(s, iov, iovcnt, len_bytes, false);
         return;
     }
     if (replay_mode == REPLAY_MODE_RECORD) {

@@ -26,6 +26,7 @@ typedef struct ReplayOptions {
     bool check_machine;         /* rrcheck=on */
     bool allow_unsafe;          /* rrunsafe=on */
     unsigned progress_seconds;  /* rrprogress=; 0 without it */
+    char *capture;              /* rrpcap=, owned; or NULL */
 } ReplayOptions;
 
 typedef struct ReplayNow {

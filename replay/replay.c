@@ -94,7 +94,7 @@ static bool replay_begin(Error **errp)
         warn_report_err(err);
     }
     replay_net_begin(replay_now.description);
-    return true;
+    return replay_net_capture_begin(errp);
 }
 
 /*
@@ -143,6 +143,11 @@ static void replay_close(void)
     }
     replay_info_stop();
     if (!replay_stream_close(replay_shutdown_is_by_guest(), &err)) {
+        error_report_err(err);
+        life.incomplete = true;
+    }
+    err = NULL;
+    if (!replay_net_capture_end(&err)) {
         error_report_err(err);
         life.incomplete = true;
     }
@@ -217,7 +222,7 @@ static void replay_warn_without_rr(QemuOpts *opts)
 {
     static const char *const needs_rr[] = {
         "rrfile", "rrsnapshot", "rrcompress", "rroverwrite", "rrerror",
-        "rrcheck", "rrunsafe", "rrprogress",
+        "rrcheck", "rrunsafe", "rrprogress", "rrpcap",
     };
     size_t i;
 
@@ -268,6 +273,14 @@ static void replay_configure_opts(QemuOpts *opts)
     options->check_machine = qemu_opt_get_bool(opts, "rrcheck", true);
     options->allow_unsafe = qemu_opt_get_bool(opts, "rrunsafe", false);
     options->progress_seconds = replay_opt_seconds(opts, "rrprogress");
+
+    options->capture = g_strdup(qemu_opt_get(opts, "rrpcap"));
+    if (options->capture && rr == RR_RECORD) {
+        error_report("-icount rrpcap= has no effect with rr=record");
+        error_printf("A replay writes the capture; qemu-replay pcap writes "
+                     "one without a replay.\n");
+        exit(EXIT_FAILURE);
+    }
 
     options->filename = g_strdup(filename);
     replay_snapshot = g_strdup(qemu_opt_get(opts, "rrsnapshot"));
@@ -338,6 +351,8 @@ void replay_finish(void)
 
     g_free(replay_now.options.filename);
     replay_now.options.filename = NULL;
+    g_free(replay_now.options.capture);
+    replay_now.options.capture = NULL;
     g_free(replay_snapshot);
     replay_snapshot = NULL;
 }

@@ -143,12 +143,12 @@ class Place:
         return self.made
 
 
-def machine(place, mode, recording):
+def machine(place, mode, recording, options=''):
     """Without the filter-dump a replay would be another machine: the filter
     reads the host's clock when it is made.
     """
     return [QEMU, '-nodefaults', '-display', 'none', '-m', '16', '-boot', 'n',
-            '-icount', f'shift=4,rr={mode},rrfile={recording}',
+            '-icount', f'shift=4,rr={mode},rrfile={recording}{options}',
             '-netdev', f'user,id=n0,tftp={place.folder},bootfile=boot',
             '-device', 'e1000,netdev=n0,mac=52:54:00:12:34:56',
             '-object', 'filter-replay,id=f0,netdev=n0,verify=full',
@@ -178,8 +178,9 @@ def record(place):
     return recording, dump
 
 
-def replay(place, recording, status=0):
-    return run(*machine(place, 'replay', recording), status=status)[1]
+def replay(place, recording, options='', status=0):
+    return run(*machine(place, 'replay', recording, options),
+               status=status)[1]
 
 
 def read_dump(path):
@@ -396,6 +397,34 @@ def exports_are_identical(place):
     equal(Place.read(first) == Place.read(second), True, 'same bytes')
     out, _ = tool('pcap', recording, '-')
     equal(out == Place.read(first), True, 'same bytes through a pipe')
+
+
+@test
+def replays_capture_the_same(place):
+    """With verify=full, the recording has what a replay captures."""
+    recording, _ = place.recording()
+    exported = place.path('exported.pcapng')
+    tool('pcap', recording, exported)
+    for name in ('one.pcapng', 'two.pcapng'):
+        captured = place.path(name)
+        equal(replay(place, recording, f',rrpcap={captured}'), '',
+              'messages of the replay')
+        equal(Place.read(captured) == Place.read(exported), True,
+              f'{name} is what qemu-replay exports')
+
+
+@test
+def replay_that_cannot_capture(place):
+    recording, _ = place.recording()
+    for name, message in (('/nowhere/x', 'No such file'),
+                          ('/dev/full', 'No space left'),
+                          (recording, 'the file is a recording')):
+        err = replay(place, recording, f',rrpcap={name}', status=1)
+        check(message in err and 'cannot write the capture' in err, err)
+    tool('verify', recording)
+    new = place.path('new.rr')
+    _, err = run(*machine(place, 'record', new, ',rrpcap=x'), status=1)
+    check('rrpcap= has no effect with rr=record' in err, err)
 
 
 @test
@@ -651,6 +680,13 @@ def unusable_files_and_options(place):
             (('pcap', place.kept, '/nowhere/x'), 'cannot write the capture'),
             (('cut', place.kept, '/nowhere/x'), 'cannot record to'),
             (('pcap', place.kept, '/dev/full'), 'No space left'),
+            (('pcap', place.kept, place.kept), 'the file is a recording'),
+            (('report', place.kept, place.kept), 'the file is a recording'),
+            (('report', place.kept, '/nowhere/x'), "cannot write '/nowhere/x'"),
+            (('report', place.kept, '/dev/full'), 'No space left'),
+            (('stats', '--plot', place.kept, place.kept),
+             'the file is a recording'),
+            (('cut', place.kept, place.kept), 'already exists'),
             (('verify', place.path('none')), 'No such file')):
         _, err = tool(*words, status=2)
         check(message in err, f'{words}: {err}')
