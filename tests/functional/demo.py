@@ -90,6 +90,15 @@ differ only in rr=, and neither writes to disk.img.
 ''')
 
 
+def look_into(tool, recording):
+    say(f'''What is in the recording, its packets for Wireshark, and the instruction of
+packet 100, to which the monitor command replay_break takes a replay:
+
+  {tool} info {recording}
+  {tool} pcap {recording} - | tshark -r -
+  {tool} list --packets 100 {recording}''')
+
+
 def demonstrate(workshop, nic, payload):
     """Record, replay and compare; return the first difference, or None."""
     server = workshop.server(payload)
@@ -156,6 +165,8 @@ def main():
     finally:
         workshop.close()
     by_hand(os.path.relpath(options.qemu), options.nic)
+    look_into(os.path.relpath(os.path.join(rr.BUILD, 'bin', 'qemu-replay')),
+              os.path.relpath(workshop.path('recording')))
     return 1 if difference else 0
 
 
