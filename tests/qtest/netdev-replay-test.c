@@ -860,6 +860,7 @@ static void use_commands(Vm *vm)
     }
     vm_command(vm, "{ 'execute': 'dump-guest-memory', 'arguments': "
                "{ 'paging': false, 'protocol': 'file:dump' } }");
+    qobject_unref(vm_wait_event(vm, "DUMP_COMPLETED"));
     vm_command(vm, "{ 'execute': 'dump-guest-memory', 'arguments': "
                "{ 'paging': false, 'protocol': 'file:dump', "
                "'detach': true } }");
