@@ -31,7 +31,7 @@
 #include "replay-stream.h"
 
 static struct {
-    /* The last one, borrowed; or NULL.  Main thread, before the machine runs. */
+    /* The last one, borrowed; or NULL.  Main thread, before the guest runs. */
     const char *blocker;
     /*
      * the end could not be written or, in a replay, read.  The thread that ends

@@ -33,7 +33,7 @@ PATCHES = ['patches/*/*.patch', 'bases/*/patches/*/*.patch']
 FUNCTIONS = ['error_report', 'error_reportf_err', 'error_set', 'error_setg',
              'error_setg_errno', 'info_report', 'replay_diverge',
              'replay_fail', 'replay_log_bad', 'replay_log_report',
-             'replay_log_unknown', 'replay_net_drop', 'sys.exit',
+             'replay_log_unknown', 'replay_net_drop', 'SystemExit',
              'warn_report', 'warn_report_once', 'warn_reportf_err']
 # These functions add a text behind the message.
 CONTINUED = ['error_reportf_err', 'error_setg_errno', 'warn_reportf_err']

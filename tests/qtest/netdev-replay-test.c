@@ -2104,8 +2104,8 @@ static void test_offers(const void *opaque)
 
 /*
  * tests/data/replay has a recording in version 1 of the format, from the first
- * QEMU of a base that wrote this version.  Every later one of the same base must
- * replay it.
+ * QEMU of a base that wrote this version.  Every later QEMU of the same base
+ * must replay it.
  *
  *   version-1.recording.base64   the recording
  *   version-1.guest.base64       its guest; guest.S may have changed since
