@@ -784,8 +784,8 @@ static void human_refuses(Vm *vm, const char *why, const char *line)
 static void refuse_commands(Vm *vm, const char *why)
 {
     static const char *const human[] = {
-        "balloon 1", "boot_set c", "change d0 other",
-        "drive_del d0", "eject d0", "i /b 0x61", "mce 0 0 0 0 0 0",
+        "balloon 1", "boot_set c", "change d0 other", "device_add e1000",
+        "drive_add 0 if=none,driver=null-co", "drive_del d0", "eject d0", "i /b 0x61", "mce 0 0 0 0 0 0",
         "migrate exec:true", "mouse_set 0", "nbd_server_start -a localhost",
         "o /b 0x80 1", "qemu-io d0 help", "qom-set /machine/unattached x y",
         "block_resize d0 1", "snapshot_blkdev d0 file", "watchdog_action none",
@@ -805,6 +805,13 @@ static void refuse_commands(Vm *vm, const char *why)
                "{ 'device': 'd0' } }");
     vm_refuses(vm, why, "{ 'execute': 'block_resize', 'arguments': "
                "{ 'device': 'd0', 'size': 1 } }");
+    vm_refuses(vm, why, "{ 'execute': 'blockdev-add', 'arguments': "
+               "{ 'driver': 'null-co', 'node-name': 'd1' } }");
+    vm_refuses(vm, why, "{ 'execute': 'blockdev-del', 'arguments': "
+               "{ 'node-name': 'd1' } }");
+    vm_refuses(vm, why, "{ 'execute': 'blockdev-create', 'arguments': "
+               "{ 'job-id': 'j0', 'options': { 'driver': 'file', "
+               "'filename': 'file', 'size': 0 } } }");
     vm_refuses(vm, why, "{ 'execute': 'blockdev-snapshot-sync', 'arguments': "
                "{ 'device': 'd0', 'snapshot-file': 'file' } }");
     vm_refuses(vm, why, "{ 'execute': 'qom-set', 'arguments': { 'path': "
