@@ -6,15 +6,20 @@
  * and also if nobody has looked at it.  docs/replay.txt ("Other devices") says
  * what each device was found to do.
  *
+ * The table has the devices of all QEMUs that we support.  bases/BASE/devices
+ * names those that only one of them has.
+ *
  * Only devices that a user can add are looked up; the fixed parts of a machine
  * are those that the tests record.  CPUs are not devices in this sense.
  */
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/qmp/qlist.h"
 #include "qemu/error-report.h"
 #include "hw/core/cpu.h"
 #include "hw/qdev-core.h"
+#include "qom/qom-qobject.h"
 #include "replay-machine.h"
 #include "replay-now.h"
 
@@ -28,10 +33,10 @@ typedef struct ReplayDevices {
 static const ReplayDevices groups[] = {
     /* Bridges and hubs */
     { NULL, TYPES(
-        "cxl-downstream", "cxl-rp", "cxl-upstream", "i82801b11-bridge",
-        "ioh3420", "pci-bridge", "pci-bridge-seat", "pcie-pci-bridge",
-        "pcie-root-port", "pxb", "pxb-cxl", "pxb-pcie", "usb-hub",
-        "x3130-upstream", "xio3130-downstream") },
+        "cxl-downstream", "cxl-rp", "cxl-switch-mailbox-cci", "cxl-upstream",
+        "i82801b11-bridge", "ioh3420", "pci-bridge", "pci-bridge-seat",
+        "pcie-pci-bridge", "pcie-root-port", "pxb", "pxb-cxl", "pxb-pcie",
+        "usb-hub", "x3130-upstream", "xio3130-downstream") },
     /* USB controllers */
     { NULL, TYPES(
         "ich9-usb-ehci1", "ich9-usb-ehci2", "ich9-usb-uhci1",
@@ -40,11 +45,11 @@ static const ReplayDevices groups[] = {
         "piix3-usb-uhci", "piix4-usb-uhci", "qemu-xhci", "usb-ehci") },
     /* Disks and their controllers */
     { NULL, TYPES(
-        "am53c974", "dc390", "floppy", "ich9-ahci", "ide-cd", "ide-hd",
-        "isa-fdc", "isa-ide", "lsi53c810", "lsi53c895a", "megasas",
+        "am53c974", "dc390", "floppy", "ich9-ahci", "ide-cd", "ide-cf",
+        "ide-hd", "isa-fdc", "isa-ide", "lsi53c810", "lsi53c895a", "megasas",
         "megasas-gen2", "mptsas1068", "nvme", "nvme-ns", "nvme-subsys",
         "piix3-ide", "piix4-ide", "pvscsi", "scsi-cd", "scsi-hd", "sd-card",
-        "sdhci-pci", "usb-bot", "usb-storage", "usb-uas",
+        "sd-card-spi", "sdhci-pci", "usb-bot", "usb-storage", "usb-uas",
         "virtio-blk-device", "virtio-blk-pci",
         "virtio-blk-pci-non-transitional", "virtio-blk-pci-transitional",
         "virtio-scsi-device", "virtio-scsi-pci",
@@ -58,7 +63,7 @@ static const ReplayDevices groups[] = {
         "e1000", "e1000-82544gc", "e1000-82545em", "e1000e", "i82550",
         "i82551", "i82557a", "i82557b", "i82557c", "i82558a", "i82558b",
         "i82559a", "i82559b", "i82559c", "i82559er", "i82562", "i82801",
-        "ne2k_isa", "ne2k_pci", "pcnet", "rocker", "rtl8139", "tulip",
+        "igb", "ne2k_isa", "ne2k_pci", "pcnet", "rocker", "rtl8139", "tulip",
         "usb-net", "virtio-net-device", "virtio-net-pci",
         "virtio-net-pci-non-transitional", "virtio-net-pci-transitional",
         "vmxnet3") },
@@ -86,7 +91,8 @@ static const ReplayDevices groups[] = {
     /* Sound */
     { NULL, TYPES(
         "AC97", "adlib", "ES1370", "hda-duplex", "hda-micro", "hda-output",
-        "ich9-intel-hda", "intel-hda", "usb-audio") },
+        "ich9-intel-hda", "intel-hda", "usb-audio",
+        "virtio-sound-device", "virtio-sound-pci") },
     /* Clocks, watchdogs, sensors, IOMMUs, test devices */
     { NULL, TYPES(
         "amd-iommu", "AMDVI-PCI", "i6300esb", "ib700", "intel-iommu",
@@ -100,14 +106,20 @@ static const ReplayDevices groups[] = {
         "virtio-balloon-pci-non-transitional",
         "virtio-balloon-pci-transitional", "virtio-rng-device",
         "virtio-rng-pci", "virtio-rng-pci-non-transitional",
-        "virtio-rng-pci-transitional", "vmgenid") },
+        "virtio-rng-pci-transitional", "vmclock", "vmgenid") },
 
     { "a thread of its own computes while the guest runs", TYPES(
         "edu") },
     { "its ISA DMA goes on in a bottom half of the main loop", TYPES(
         "cs4231a", "gus", "sb16") },
     { "a bottom half of the main loop executes the guest's commands", TYPES(
-        "virtio-crypto-device", "virtio-crypto-pci") },
+        "ufs", "ufs-lu", "virtio-crypto-device", "virtio-crypto-pci") },
+    { "it answers the guest in a bottom half of the main loop", TYPES(
+        "i2c-echo") },
+    { "touches are not recorded", TYPES(
+        "virtio-multitouch-device", "virtio-multitouch-pci") },
+    { "the guest changes a file that a replay would read when it starts", TYPES(
+        "uefi-vars-sysbus", "uefi-vars-x64") },
     { "it executes the guest's commands when the display is refreshed", TYPES(
         "vmware-svga") },
     { "threads of the host complete its requests", TYPES(
@@ -137,6 +149,18 @@ static const char *replay_devices_reason(const char *type)
     return "it is not known to do everything at recorded instructions";
 }
 
+/* Returns: whether iothread-vq-mapping= gives the device threads. */
+static bool replay_devices_has_iothreads(Object *obj)
+{
+    QObject *mapping = object_property_get_qobject(obj, "iothread-vq-mapping",
+                                                   NULL);
+    const QList *threads = qobject_to(QList, mapping);
+    bool found = threads && !qlist_empty(threads);
+
+    qobject_unref(mapping);
+    return found;
+}
+
 /* An error for a device that is refused, which ends the walk. */
 static int replay_devices_check_one(Object *obj, void *opaque)
 {
@@ -154,6 +178,9 @@ static int replay_devices_check_one(Object *obj, void *opaque)
     reason = replay_devices_reason(type);
     if (!reason && object_property_get_link(obj, "iothread", NULL)) {
         reason = "it works in a thread of its own (iothread=)";
+    }
+    if (!reason && replay_devices_has_iothreads(obj)) {
+        reason = "it works in threads of its own (iothread-vq-mapping=)";
     }
     if (!reason) {
         return 0;

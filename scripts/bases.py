@@ -10,8 +10,10 @@ A folder has what differs in that QEMU; all else is common to the bases:
                          meson     the oldest meson that can build it
                          packages  more Debian packages that a build needs
                          configure more arguments for configure
+                         nics     NICs that only this QEMU has, for the tests
     paths            names of files and in the text of common patches that are
                      others here; without this file, none are
+    devices          the devices that only this QEMU has
     replaced.sha256  the files of this QEMU that ours replace
     patches/         patches that differ here: each takes the place of the
                      common patch of the same name, or has no common one

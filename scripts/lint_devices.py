@@ -6,7 +6,8 @@ of docs/replay.txt.
 usage: lint_devices.py        (scripts/lint calls it, after scripts/build)
 
 Each device that "qemu-system-x86_64 -device help" lists is in one group of
-replay-devices.c, and the other way round.  Section 7 of docs/replay.txt names
+replay-devices.c, and the other way round, except for the devices that only
+another QEMU has: bases/BASE/devices names these.  Section 7 of docs/replay.txt names
 each device, and marks a device with an x if replay-devices.c refuses it.  CPU
 models are not checked.
 """
@@ -35,6 +36,11 @@ def built_devices():
                             stdout=subprocess.PIPE).stdout
     names = re.findall(r'^name "([^"]+)"', output, re.MULTILINE)
     return {name for name in names if not name.endswith('-x86_64-cpu')}
+
+
+def only(base):
+    """The devices that no other base has, as its file "devices" says."""
+    return set(bases.lines(os.path.join(base.folder, 'devices')))
 
 
 def code_devices():
@@ -89,14 +95,21 @@ def document_devices():
 
 def main():
     wrong = []
+    base = bases.Base()
     built = built_devices()
     code = code_devices()
     named, marked = document_devices()
 
     for name in sorted(built - set(code)):
         wrong.append(f'replay-devices.c lacks {name}')
-    for name in sorted(set(code) - built):
-        wrong.append(f'QEMU has no device {name}, which replay-devices.c has')
+    others = set().union(*(only(bases.get(name)) for name in bases.names()
+                           if name != base.name))
+    for name in sorted((set(code) | only(base)) - built - others):
+        wrong.append(f'QEMU {base.name} has no device {name}, which '
+                     'replay-devices.c or bases/ has')
+    for name in sorted(others & built):
+        wrong.append(f'QEMU {base.name} has {name}, too, and bases/ says that '
+                     'only another one has it')
     for name in sorted(code):
         if name not in named:
             wrong.append(f'section 7 of docs/replay.txt lacks {name}')

@@ -62,8 +62,6 @@ DISKS = {
                    'sda,vmw_pvscsi,sd_mod', 'd0'),
     'virtio-scsi': Disk(['-device', 'virtio-scsi-pci', *SCSI],
                         'sda,virtio_scsi,sd_mod', 'd0'),
-    'mptsas': Disk(['-device', 'mptsas1068', *SCSI],
-                   'sda,mptsas,sd_mod', 'd0'),
     'uas': Disk(['-device', 'qemu-xhci', '-device', 'usb-uas,id=uas',
                  '-drive', 'file={image},if=none,id=d0',
                  '-device', 'scsi-hd,bus=uas.0,drive=d0'],

@@ -24,6 +24,9 @@ NICS = {
     'ne2k': rr.Nic('ne2k_pci'),
     'tulip': rr.Nic('tulip'),
     'i82559er': rr.Nic('i82559er'),
+    # those that only this QEMU has
+    **{name: rr.Nic(name)
+       for name in rr.bases.Base().source.get('nics', '').split()},
 }
 
 
