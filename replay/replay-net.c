@@ -819,10 +819,24 @@ int64_t replay_net_poll(int64_t timeout_ns)
            ? qemu_soonest_timeout(timeout_ns, POLL_NS) : timeout_ns;
 }
 
+/*
+ * Returns: the length of the virtio header that the NIC reads at least; 0
+ * without one.  virtio-net takes the shortest header for granted, and sets a
+ * length only if the back end offers it.  A hostile description may offer none.
+ */
+static size_t replay_net_header_bytes(const ReplayAdapter *s)
+{
+    NetClientState *nc = s->nf->netdev;
+    size_t shortest = qemu_has_vnet_hdr(nc) ? sizeof(struct virtio_net_hdr) : 0;
+
+    return MAX(shortest, nc->vnet_hdr_len);
+}
+
 static ReplayEvent *replay_net_load(const ReplayLogEvent *logged, Error **errp)
 {
     uint64_t flags = logged->num[1];
     ReplayAdapter *s = replay_net_by_number(logged->num[0]);
+    size_t header_bytes;
     ReplayNetPacket *p;
 
     if (!s) {
@@ -842,11 +856,12 @@ static ReplayEvent *replay_net_load(const ReplayLogEvent *logged, Error **errp)
                    REPLAY_NET_PACKET_MAX_BYTES);
         return NULL;
     }
-    if (logged->len_bytes <= s->nf->netdev->vnet_hdr_len) {
+    header_bytes = replay_net_header_bytes(s);
+    if (logged->len_bytes <= header_bytes) {
         /* NICs read the header without looking at the length. */
         error_setg(errp, "a packet for the adapter on netdev '%s' has %zu "
-                   "bytes, but its virtio header has %d", s->netdev_id,
-                   logged->len_bytes, s->nf->netdev->vnet_hdr_len);
+                   "bytes, but its virtio header has %zu", s->netdev_id,
+                   logged->len_bytes, header_bytes);
         return NULL;
     }
     if (flags & ~(uint64_t)QEMU_NET_PACKET_FLAG_RAW) {

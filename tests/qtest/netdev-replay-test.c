@@ -2050,6 +2050,19 @@ static void test_unwanted_random(const void *opaque)
     DGRAM(1) " -device virtio-net-pci,netdev=n1,mac=52:54:00:12:34:01"
 #define VIRTIO_TEXT         "NIC virtio-net-pci, MAC 52:54:00:12:34:01, "
 
+static const ChangedKey header_of_10_bytes[] = {
+    { "adapter.n1", VIRTIO_TEXT "virtio header 10 bytes, offloads" },
+    { "info.adapter.n1.offers", "header header-10 unheard-of" },
+    { NULL },
+};
+
+/* virtio-net expects a header, but cannot set its length. */
+static const ChangedKey header_without_length[] = {
+    { "adapter.n1", VIRTIO_TEXT "virtio header 0 bytes" },
+    { "info.adapter.n1.offers", "header" },
+    { NULL },
+};
+
 /*
  * The recording claims that the back end of a NIC has a virtio header, and has
  * a packet that ends with this header.
@@ -2059,11 +2072,7 @@ static void test_header_only(const void *opaque)
     static const Hostile header_only = {
         REPLAY_EV_ASYNC_NET, REPLAY_EV_ASYNC_NET, { 1 }, 10,
     };
-    static const ChangedKey keys[] = {
-        { "adapter.n1", VIRTIO_TEXT "virtio header 10 bytes, offloads" },
-        { "info.adapter.n1.offers", "header header-10 unheard-of" },
-        { NULL },
-    };
+    const ChangedKey *keys = opaque;
 
     record(3, ONE VIRTIO_NIC RECORD);
     recording_rewrite_keys(keys, hostile_change, &header_only);
@@ -3216,7 +3225,10 @@ static const Test tests[] = {
     { "virtio-header/offered", test_offers, header_and_ufo },
     { "virtio-header-in-earlier-recording/offered", test_offers,
       header_of_earlier_recording },
-    { "virtio-header-without-packet/reports", test_header_only },
+    { "virtio-header-without-packet/reports", test_header_only,
+      header_of_10_bytes },
+    { "virtio-header-without-length/reports", test_header_only,
+      header_without_length },
     { "unknown-flag/reports", test_hostile, &unknown_flag },
     { "flag-beyond-32-bits/reports", test_hostile, &flag_beyond_32_bits },
     { "unknown-chardev/reports", test_hostile, &unknown_chardev },
