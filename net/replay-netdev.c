@@ -64,15 +64,41 @@ static uint32_t replay_netdev_peek_be32(QEMUFile *f, int offset)
     return value;
 }
 
-/* Does the section of the snapshot end here, with another one behind it? */
+/* Does a section of a device begin at @offset, behind the section @number? */
+static bool replay_netdev_section_begins(QEMUFile *f, int offset,
+                                         uint32_t number)
+{
+    int len_bytes = qemu_peek_byte(f, offset + 1 + sizeof(number));
+    int name = offset + 1 + sizeof(number) + 1;
+    int i;
+
+    for (i = 0; i < len_bytes; i++) {
+        if (!g_ascii_isprint(qemu_peek_byte(f, name + i))) {
+            return false;
+        }
+    }
+    return qemu_peek_byte(f, offset) == QEMU_VM_SECTION_FULL && len_bytes
+           && replay_netdev_peek_be32(f, offset + 1) > number;
+}
+
+/* Do the sections end at @offset?  Their description follows, as JSON. */
+static bool replay_netdev_sections_end(QEMUFile *f, int offset)
+{
+    return qemu_peek_byte(f, offset) == QEMU_VM_EOF
+           && qemu_peek_byte(f, offset + 1) == QEMU_VM_VMDESCRIPTION
+           && qemu_peek_byte(f, offset + 2 + sizeof(uint32_t)) == '{';
+}
+
+/*
+ * Does the section of the snapshot end here?  Its own bytes may look like a
+ * footer, so what follows has to be there, too.
+ */
 static bool replay_netdev_section_ends(QEMUFile *f)
 {
-    uint32_t number = replay_netdev_peek_be32(f, 1);
-
     return qemu_peek_byte(f, 0) == QEMU_VM_SECTION_FOOTER
-           && (qemu_peek_byte(f, FOOTER_BYTES) == QEMU_VM_EOF
-               || (qemu_peek_byte(f, FOOTER_BYTES) == QEMU_VM_SECTION_FULL
-                   && replay_netdev_peek_be32(f, FOOTER_BYTES + 1) > number));
+           && (replay_netdev_sections_end(f, FOOTER_BYTES)
+               || replay_netdev_section_begins(f, FOOTER_BYTES,
+                                               replay_netdev_peek_be32(f, 1)));
 }
 
 /*

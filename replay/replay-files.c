@@ -16,6 +16,7 @@
 #include "hw/loader.h"
 #include "qemu/config-file.h"
 #include "qemu/datadir.h"
+#include "qemu/error-report.h"
 #include "qemu/option.h"
 #include "qemu/units.h"
 #include "qom/object.h"
@@ -23,6 +24,9 @@
 
 /* A role and a number follow, then a SHA-256, a number of bytes and a name. */
 #define KEY_FILE                REPLAY_LOG_KEY_INFO "file."
+
+/* In place of the SHA-256. */
+#define NOT_COMPARED            "not read"
 
 /* The option group of -acpitable. */
 #define ROLE_ACPI               "acpi"
@@ -43,21 +47,24 @@ static void replay_files_begin(ReplayFiles *s, const char *role)
     s->number = 0;
 }
 
+/* Adds a file or text; @sum is NULL if it was not read. */
 static void replay_files_add(ReplayFiles *s, GChecksum *sum,
                              uint64_t len_bytes, const char *name)
 {
     g_autofree char *key = g_strdup_printf(KEY_FILE "%s.%u", s->role,
                                            s->number++);
     g_autofree char *value = g_strdup_printf("%s, %" PRIu64 " bytes, %s",
-                                             g_checksum_get_string(sum),
+                                             sum ? g_checksum_get_string(sum)
+                                                 : NOT_COMPARED,
                                              len_bytes, name);
 
     replay_log_description_add(s->description, key, value);
 }
 
 /*
- * Adds the file @name.  QEMU has loaded it, so there is no need to report here
- * that it cannot be read; what is no regular file cannot be read again.
+ * Adds the file @name, which QEMU has loaded.  It may not be there any more: QEMU
+ * may have changed to another folder since (-daemonize, -chroot) or to another
+ * user.  What is no regular file cannot be read again.
  */
 static void replay_files_add_file(ReplayFiles *s, const char *name)
 {
@@ -68,10 +75,7 @@ static void replay_files_add_file(ReplayFiles *s, const char *name)
     ssize_t got;
     int fd = qemu_open_old(name, O_RDONLY | O_BINARY | O_NONBLOCK);
 
-    if (fd < 0) {
-        return;
-    }
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
         sum = g_checksum_new(G_CHECKSUM_SHA256);
         buf = g_malloc(READ_BYTES);
         do {
@@ -81,9 +85,18 @@ static void replay_files_add_file(ReplayFiles *s, const char *name)
                 len_bytes += got;
             }
         } while (got > 0 || (got < 0 && errno == EINTR));
-        replay_files_add(s, sum, len_bytes, name);
+        if (got < 0) {
+            g_clear_pointer(&sum, g_checksum_free);
+        }
     }
-    close(fd);
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (!sum) {
+        warn_report("the file '%s' cannot be read again, so a replay does not "
+                    "compare its content", name);
+    }
+    replay_files_add(s, sum, len_bytes, name);
 }
 
 /* Adds the files in @list, which has colons between them. */
@@ -227,7 +240,9 @@ static bool replay_files_is_same(const char *value, const char *other)
     /* The name does not matter. */
     size_t len = strcspn(value, ",");
 
-    return strncmp(value, other, len) == 0 && other[len] == value[len];
+    return g_str_has_prefix(value, NOT_COMPARED ",")
+           || g_str_has_prefix(other, NOT_COMPARED ",")
+           || (strncmp(value, other, len) == 0 && other[len] == value[len]);
 }
 
 void replay_files_compare(const ReplayLogDescription *recorded,

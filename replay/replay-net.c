@@ -295,13 +295,14 @@ static const char *replay_net_recorded(const char *prefix, const char *name,
 static ReplayNetState replay_net_parse_state(const char *text)
 {
     const char *header = strstr(text, TEXT_HEADER);
+    const char *end;
     ReplayNetState state = {
         .link_down = g_str_has_suffix(text, TEXT_LINK_DOWN),
     };
 
-    if (header) {
-        qemu_strtoi(header + strlen(TEXT_HEADER), NULL, 10,
-                    &state.header_bytes);
+    if (header && qemu_strtoi(header + strlen(TEXT_HEADER), &end, 10,
+                              &state.header_bytes) < 0) {
+        state.header_bytes = 0;
     }
     return state;
 }

@@ -121,12 +121,14 @@ static bool replay_pending_load_bh(QEMUFile *f)
 static int replay_pending_load(QEMUFile *f, void *pv, size_t size,
                                const VMStateField *field)
 {
-    while (qemu_get_byte(f) == MARK_BH) {
+    int mark;
+
+    while ((mark = qemu_get_byte(f)) == MARK_BH) {
         if (!replay_pending_load_bh(f)) {
             return -EINVAL;
         }
     }
-    return 0;
+    return mark == MARK_END ? 0 : -EINVAL;
 }
 
 static const VMStateInfo replay_pending_info = {

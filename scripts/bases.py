@@ -44,9 +44,6 @@ def names():
 
 def get(name):
     """The base of this name."""
-    if name not in names():
-        raise SystemExit(f"error: no base '{name}'; "
-                         f"one of: {' '.join(names())}")
     return Base(name)
 
 
@@ -91,6 +88,9 @@ class Base:
 
     def __init__(self, name=None):
         self.name = name or os.environ.get('REPLAY_BASE') or self.default()
+        if self.name not in names():
+            raise SystemExit(f"error: no base '{self.name}'; "
+                             f"one of: {' '.join(names())}")
         self.folder = os.path.join(FOLDER, self.name)
         self.build = os.path.join(ROOT, 'build', self.name)
         self.source = dict(
