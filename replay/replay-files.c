@@ -62,9 +62,9 @@ static void replay_files_add(ReplayFiles *s, GChecksum *sum,
 }
 
 /*
- * Adds the file @name, which QEMU has loaded.  It may not be there any more: QEMU
- * may have changed to another folder since (-daemonize, -chroot) or to another
- * user.  What is no regular file cannot be read again.
+ * Adds the file @name, which QEMU has loaded.  It may not be there any more:
+ * QEMU may have changed to another folder since (-daemonize, -chroot) or to
+ * another user.  What is no regular file cannot be read again.
  */
 static void replay_files_add_file(ReplayFiles *s, const char *name)
 {

@@ -785,7 +785,8 @@ static void refuse_commands(Vm *vm, const char *why)
 {
     static const char *const human[] = {
         "balloon 1", "boot_set c", "change d0 other", "device_add e1000",
-        "drive_add 0 if=none,driver=null-co", "drive_del d0", "eject d0", "i /b 0x61", "mce 0 0 0 0 0 0",
+        "drive_add 0 if=none,driver=null-co", "drive_del d0", "eject d0",
+        "i /b 0x61", "mce 0 0 0 0 0 0",
         "migrate exec:true", "mouse_set 0", "nbd_server_start -a localhost",
         "o /b 0x80 1", "qemu-io d0 help", "qom-set /machine/unattached x y",
         "block_resize d0 1", "snapshot_blkdev d0 file", "watchdog_action none",
