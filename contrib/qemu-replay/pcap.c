@@ -54,6 +54,12 @@ static int pcap_run(int argc, char **argv)
     if (!tool_parse(&tool_pcap, &args, argc, argv)) {
         return TOOL_TROUBLE;
     }
+    if (g_str_equal(args.arg[1], "-") && isatty(STDOUT_FILENO)) {
+        error_report("a capture has bytes that a terminal would interpret");
+        error_printf("Write to a file, or to a pipe: " PROGRAM " pcap %s - | "
+                     "tshark -r -\n", args.arg[0]);
+        return TOOL_TROUBLE;
+    }
     r = recording_open(args.arg[0], &err);
     if (!r) {
         return tool_fail(err);

@@ -439,6 +439,19 @@ def pipe_to_tshark(place):
 
 
 @test
+def terminal_gets_no_capture(place):
+    """The bytes of packets can be control sequences."""
+    master, terminal = os.openpty()
+    done = subprocess.run([TOOL, 'pcap', place.kept, '-'], check=False,
+                          stdin=subprocess.DEVNULL, stdout=terminal,
+                          stderr=subprocess.PIPE, timeout=CEILING_S)
+    os.close(terminal)
+    os.close(master)
+    equal(done.returncode, 2, 'status')
+    check(b'a terminal would interpret' in done.stderr, done.stderr)
+
+
+@test
 def summaries_name_the_protocols(place):
     recording, _ = place.recording()
     text = printed('list', '--kind', 'net', recording)
