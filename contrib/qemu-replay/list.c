@@ -269,6 +269,8 @@ static int list_run(int argc, char **argv)
         return TOOL_TROUBLE;
     }
     r->follows = follow;
+    /* The lines show on a terminal how far the list is. */
+    r->shows_progress &= !isatty(STDOUT_FILENO);
     return list_events(r, &f, args.is_json);
 }
 

@@ -45,14 +45,24 @@ Recording *recording_open(const char *path, Error **errp)
                r->n_adapters * sizeof(adapter));
     }
     vclock_init(&r->clock, r->desc);
-    r->shows_progress = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO);
+    r->shows_progress = isatty(STDERR_FILENO);
     r->next_progress_us = g_get_monotonic_time() + PROGRESS_US;
     return r;
+}
+
+/* Removes what recording_progress() has shown. */
+static void recording_progress_done(Recording *r)
+{
+    if (r->file_bytes) {
+        fprintf(stderr, "\r     \r");
+        r->file_bytes = 0;
+    }
 }
 
 void recording_close(Recording *r)
 {
     if (r) {
+        recording_progress_done(r);
         replay_log_reader_close(r->reader);
         g_free(r->adapter);
         g_free(r->path);
@@ -76,15 +86,6 @@ static void recording_progress(Recording *r)
     fprintf(stderr, "\r%3.0f %%", MIN(100.0, 100.0 *
             replay_log_reader_bytes(r->reader) / r->file_bytes));
     fflush(stderr);
-}
-
-/* Removes what recording_progress() has shown. */
-static void recording_progress_done(Recording *r)
-{
-    if (r->file_bytes) {
-        fprintf(stderr, "\r     \r");
-        r->file_bytes = 0;
-    }
 }
 
 ReplayLogStatus recording_next(Recording *r, ReplayLogEvent *ev, Error **errp)
