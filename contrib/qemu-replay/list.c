@@ -153,7 +153,8 @@ static void list_human(GString *out, const Recording *r,
 
     g_string_truncate(out, 0);
     tool_put_u64(out, ev->number, 8, ' ');
-    tool_put_u64(out, ev->icount, 14, ' ');
+    g_string_append_c(out, ' ');
+    tool_put_u64(out, ev->icount, 13, ' ');
     g_string_append_c(out, ' ');
     tool_put_time(out, r->time_ns);
     g_string_append_c(out, ' ');
