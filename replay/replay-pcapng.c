@@ -62,6 +62,12 @@
 /* A flag of QEMU's packets: there is no virtio header. */
 #define PACKET_FLAG_RAW     1
 
+/*
+ * The longest packet that Wireshark accepts: it reads nothing behind a longer
+ * one.  No NIC has such packets, but a hostile recording can.
+ */
+#define CAPTURED_MAX_BYTES  262144
+
 /* Write when the buffer has this size. */
 #define BUFFER_BYTES        (256 * 1024)
 
@@ -406,6 +412,7 @@ static void put_packet_comment(GByteArray *out, const ReplayPcapngPacket *p,
 bool replay_pcapng_put(ReplayPcapng *c, const ReplayPcapngPacket *p)
 {
     ReplayPcapngFrame f;
+    size_t captured_bytes;
     uint8_t flags[4];
     Totals *t;
     guint at;
@@ -418,14 +425,15 @@ bool replay_pcapng_put(ReplayPcapng *c, const ReplayPcapngPacket *p)
     *(p->is_sent ? &t->sent_bytes : &t->received_bytes) += p->len_bytes;
     replay_pcapng_frame(&c->adapter[p->adapter], p->flags, p->data,
                         p->len_bytes, &f);
+    captured_bytes = MIN(f.len_bytes, CAPTURED_MAX_BYTES);
 
     c->time_ns = p->time_ns;
     at = block_begin(c->out, BLOCK_PACKET);
     put_u32(c->out, p->adapter);
     put_time(c->out, p->time_ns);
+    put_u32(c->out, captured_bytes);
     put_u32(c->out, f.len_bytes);
-    put_u32(c->out, f.len_bytes);
-    put_padded(c->out, f.data, f.len_bytes);
+    put_padded(c->out, f.data, captured_bytes);
     put_packet_comment(c->out, p, &f);
     stl_le_p(flags, packet_flags(p, &f));
     put_option(c->out, PACKET_FLAGS, flags, sizeof(flags));
