@@ -11,6 +11,8 @@
 
 /* How many bytes of an event a summary shows. */
 #define SHOWN_BYTES     32
+/* How many bytes of the name of a link; QEMU's own names are shorter. */
+#define LINK_NAME_BYTES 255
 
 /*
  * The names of the numbers of each kind, in the order of the fields of
@@ -160,7 +162,7 @@ void event_summary(GString *out, const Recording *r, const ReplayLogEvent *ev)
                                (unsigned)ev->num[2]);
         return;
     case REPLAY_EV_ASYNC_NET_LINK:
-        tool_escape(out, ev->data, ev->len_bytes);
+        tool_escape(out, ev->data, MIN(ev->len_bytes, LINK_NAME_BYTES));
         g_string_append(out, ev->num[0] ? " up" : " down");
         return;
     case REPLAY_EV_ASYNC_REQUEST:

@@ -431,7 +431,7 @@ static size_t put_dns_name(GString *out, const Packet *p, size_t at)
         if (n >= 0x40 || n > p->end - at) {
             break;
         }
-        if (chars) {
+        if (chars && chars < NAME_MAX_CHARS) {
             g_string_append_c(out, '.');
         }
         for (; n; n--, at++, chars++) {
@@ -539,6 +539,7 @@ static void put_dhcp(GString *out, const Packet *p)
         if (option == 53 && n && p->data[at + 2] &&
             p->data[at + 2] < G_N_ELEMENTS(names)) {
             g_string_append_printf(out, " %s", names[p->data[at + 2]]);
+            break;
         }
         at += 2 + n;
     }
