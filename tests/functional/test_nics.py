@@ -13,6 +13,9 @@ import rr
 
 FILE = rr.Payload(2_000_000)
 
+# the NICs that only this QEMU has
+ONLY_HERE = rr.bases.Base().source.get('nics', '').split()
+
 NICS = {
     'virtio-net': rr.Nic('virtio-net-pci'),
     'virtio-net-timer': rr.Nic('virtio-net-pci', device_options='tx=timer'),
@@ -24,9 +27,7 @@ NICS = {
     'ne2k': rr.Nic('ne2k_pci'),
     'tulip': rr.Nic('tulip'),
     'i82559er': rr.Nic('i82559er'),
-    # those that only this QEMU has
-    **{name: rr.Nic(name)
-       for name in rr.bases.Base().source.get('nics', '').split()},
+    **{name: rr.Nic(name) for name in ONLY_HERE},
 }
 
 
