@@ -40,6 +40,12 @@ bool replay_is_stopped(void)
            && !qemu_in_vcpu_thread();
 }
 
+bool replay_timers_wait(void)
+{
+    return replay_mode != REPLAY_MODE_NONE && !replay_machine_is_live()
+           && !qemu_in_vcpu_thread();
+}
+
 const char *replay_filename(void)
 {
     return replay_now.options.filename;

@@ -102,6 +102,12 @@ bool replay_machine_is_live(void);
  */
 bool replay_is_stopped(void);
 
+/*
+ * Returns: in the main loop, whether timers that can touch the guest wait until
+ * the machine runs: it is stopped, or has not begun to run (-S).
+ */
+bool replay_timers_wait(void);
+
 /* Returns: the rrfile= option, borrowed; NULL in REPLAY_MODE_NONE. */
 const char *replay_filename(void);
 

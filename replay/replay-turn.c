@@ -156,11 +156,8 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
     bool vcpu_idle;
 
     timeout_ns = replay_net_poll(timeout_ns);
-    if (replay_is_stopped() && timeout_ns >= 0) {
-        /*
-         * Timers that have expired cannot run until the machine continues, so
-         * @timeout_ns may be 0 in every round.
-         */
+    if (replay_timers_wait() && timeout_ns >= 0) {
+        /* One that has expired would make @timeout_ns 0 in every round. */
         return MAX(timeout_ns, STOPPED_MIN_NS);
     }
     if (replay_mode != REPLAY_MODE_PLAY || !replay_machine_is_live()

@@ -144,13 +144,14 @@ replay_vcpu_checkpoint_kind(ReplayCheckpoint checkpoint)
  * Recorder and replay stop at different places.  So a stopped recorder must not
  * do anything that needs an event, and a stopped replay must not take any
  * event.  Therefore clocks stand still, and timers that can touch the guest
- * wait until the machine continues.
+ * wait until the machine continues.  This holds before the machine first runs,
+ * too: only one of the two may have been started with -S.
  */
 static bool replay_vcpu_checkpoint_waits(ReplayCheckpoint checkpoint)
 {
     return (checkpoint == CHECKPOINT_CLOCK_HOST
             || checkpoint == CHECKPOINT_CLOCK_VIRTUAL_RT)
-           && replay_is_stopped();
+           && replay_timers_wait();
 }
 
 /*

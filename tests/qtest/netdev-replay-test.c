@@ -161,6 +161,46 @@ static void test_stop_replay(const void *opaque)
     vm_quit_failed(vm);
 }
 
+/* Returns: the number of events that were recorded or replayed. */
+static int64_t vm_events(Vm *vm)
+{
+    QDict *reply = vm_query(vm, "{ 'execute': 'query-replay' }");
+    int64_t events = qdict_get_int(qdict_get_qdict(reply, "return"), "events");
+
+    qobject_unref(reply);
+    return events;
+}
+
+/*
+ * After -S, the RTC's timer on the host's clock expires.  It must wait for
+ * 'cont', in the recording and in the replay.
+ */
+static void test_wait_before_start(const void *opaque)
+{
+    Vm *vm = vm_start(ONE RECORD " -S");
+    int64_t events;
+
+    peer_open(0);
+    vm_greet(vm);
+    events = vm_events(vm);
+    g_usleep(2 * G_USEC_PER_SEC);
+    g_assert_cmpint(vm_events(vm), ==, events);
+    vm_continue(vm);
+    guest_await(1);
+    exchange_many(0, 3);
+    exchange(0, FRAME_MIN_BYTES, COMMAND_EXIT);
+    recorder_finish(vm, EXIT_STATUS);
+
+    assert_replays(ONE REPLAY);
+    vm = vm_start(ONE REPLAY " -S");
+    vm_greet(vm);
+    events = vm_events(vm);
+    g_usleep(G_USEC_PER_SEC);
+    g_assert_cmpint(vm_events(vm), ==, events);
+    vm_continue(vm);
+    replay_finish_identical(vm, EXIT_STATUS);
+}
+
 /* A replay does not even make the socket of its netdev. */
 static void test_silent(const void *opaque)
 {
@@ -3118,6 +3158,7 @@ static const Test tests[] = {
     { "other-back-end/identical", test_other_back_end },
     { "port-of-back-end-is-taken/identical", test_port_taken },
     { "netdev-add-before-replay/opens-no-back-end", test_netdev_add },
+    { "wait-before-start/makes-no-event", test_wait_before_start },
     { "replay/counts-the-same", test_counters },
     { "options-in-other-order/identical", test_other_order },
     { "chardevs-in-other-order/identical", test_chardevs_in_other_order },
