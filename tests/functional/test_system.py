@@ -15,6 +15,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 
 import rr
@@ -29,9 +30,10 @@ COPIED_BYTES = 100_000
 WITNESS = ('cat /proc/uptime /proc/interrupts /proc/diskstats '
            '/proc/sys/kernel/random/uuid > /dev/console')
 
+# @image: the path of the disk
 DISKS = {
-    'virtio': ['-drive', f'file={rr.SYSTEM},if=virtio'],
-    'hda': ['-hda', rr.SYSTEM],
+    'virtio': lambda image: ['-drive', f'file={image},if=virtio'],
+    'hda': lambda image: ['-hda', image],
 }
 
 
@@ -40,7 +42,10 @@ class System:
     shift = 'auto'
 
     def __init__(self, test, disk):
-        self.disk = disk
+        # QEMU locks an image that it may write to, and tests run side by side.
+        self.image = test.path('disk.qcow2')
+        shutil.copyfile(rr.SYSTEM, self.image)
+        self.disk = disk(self.image)
         self.key = test.path('key')
         self.ssh_port, self.http_port = rr.free_port(), rr.free_port()
         subprocess.run(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '',
@@ -94,14 +99,14 @@ def overlay(test, run):
     raise rr.Failure(f'{run} has no temporary overlay')
 
 
-def compared(one, other):
-    """What qemu-img says of the content of two overlays of the image; None
+def compared(image, one, other):
+    """What qemu-img says of the content of two overlays of @image; None
     stands for the image itself.
     """
     disks = []
     for path in one, other:
         disk = {'driver': 'qcow2',
-                'file': {'driver': 'file', 'filename': rr.SYSTEM}}
+                'file': {'driver': 'file', 'filename': image}}
         if path:
             disk = {'driver': 'qcow2', 'backing': disk,
                     'file': {'driver': 'file', 'filename': path}}
@@ -119,7 +124,7 @@ def replays_identically(test, kind):
     """
     system = System(test, DISKS[kind])
     content = random.Random(1).randbytes(COPIED_BYTES)
-    before = hashlib.sha256(rr.read(rr.SYSTEM)).digest()
+    before = hashlib.sha256(rr.read(system.image)).digest()
     with open(test.path('sent'), 'wb') as f:
         f.write(content)
 
@@ -148,11 +153,11 @@ def replays_identically(test, kind):
              f'{recorded} was not powered down')
     difference = rr.first_difference(recorded.console(), replayed.console())
     rr.check(difference is None, f'the replay differs: {difference}')
-    said = compared(recorded_disk, replayed_disk)
+    said = compared(system.image, recorded_disk, replayed_disk)
     rr.check(said == 'Images are identical.', f'the disks: {said}')
-    said = compared(recorded_disk, None)
+    said = compared(system.image, recorded_disk, None)
     rr.check(said.startswith('Content mismatch'), f'disk and image: {said}')
-    rr.check(hashlib.sha256(rr.read(rr.SYSTEM)).digest() == before,
+    rr.check(hashlib.sha256(rr.read(system.image)).digest() == before,
              'the image has changed')
     test.note(f'record {recorded.seconds:.1f} s, '
               f'replay {replayed.seconds:.1f} s, '
