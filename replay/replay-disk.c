@@ -22,9 +22,11 @@
 
 #include "qemu/osdep.h"
 #include "qemu/crc32c.h"
+#include "qemu/cutils.h"
 #include "qemu/units.h"
 #include "block/block.h"
 #include "block/block_int.h"
+#include "block/snapshot.h"
 #include "qapi/error.h"
 #include "qapi/qmp/qdict.h"
 #include "qemu/error-report.h"
@@ -568,4 +570,98 @@ bool replay_disk_can_save(Error **errp)
         return false;
     }
     return true;
+}
+
+/*
+ * @name: where the name of a disk that is written to, but has no temporary
+ *        overlay, is put, owned; or NULL
+ *
+ * Returns: the names of the nodes of the overlays, owned; NULL if there are
+ * none, or with *@ok false.
+ */
+static strList *replay_disk_overlays(bool *ok, char **name)
+{
+    strList *nodes = NULL;
+    BlockBackend *blk;
+
+    *ok = true;
+    for (blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
+        BlockDriverState *bs = blk_bs(blk);
+        BlockDriverState *overlay = replay_disk_overlay(bs);
+
+        if (!blk_get_attached_dev(blk) || !bs || bdrv_is_read_only(bs)) {
+            continue;
+        }
+        if (overlay) {
+            QAPI_LIST_PREPEND(nodes, g_strdup(bdrv_get_node_name(overlay)));
+            continue;
+        }
+        *ok = false;
+        if (name) {
+            *name = replay_disk_name(blk);
+        }
+        break;
+    }
+    return nodes;
+}
+
+bool replay_disk_can_keep_state(Error **errp)
+{
+    g_autofree char *name = NULL;
+    bool ok;
+
+    qapi_free_strList(replay_disk_overlays(&ok, &name));
+    if (!ok) {
+        error_setg(errp, "the replay cannot go back, because the disk '%s' has "
+                   "no temporary overlay", name);
+        error_append_hint(errp, "Leave blkreplay out of the command line, or "
+                          "load a snapshot that you have saved.\n");
+    }
+    return ok;
+}
+
+/* Returns: a name that no snapshot of the user has, owned. */
+static char *replay_disk_state_name(unsigned number)
+{
+    return g_strdup_printf("replay-checkpoint-%u", number);
+}
+
+bool replay_disk_save_state(unsigned number)
+{
+    g_autofree char *name = replay_disk_state_name(number);
+    QEMUSnapshotInfo info = { .icount = -1ULL };
+    bool ok;
+    strList *nodes = replay_disk_overlays(&ok, NULL);
+
+    pstrcpy(info.name, sizeof(info.name), name);
+    if (ok && nodes) {
+        ok = bdrv_all_create_snapshot(&info, NULL, 0, true, nodes, NULL) >= 0;
+    }
+    qapi_free_strList(nodes);
+    return ok;
+}
+
+bool replay_disk_load_state(unsigned number, Error **errp)
+{
+    g_autofree char *name = replay_disk_state_name(number);
+    bool ok;
+    strList *nodes = replay_disk_overlays(&ok, NULL);
+
+    if (ok && nodes) {
+        ok = bdrv_all_goto_snapshot(name, true, nodes, errp) >= 0;
+    }
+    qapi_free_strList(nodes);
+    return ok;
+}
+
+void replay_disk_delete_state(unsigned number)
+{
+    g_autofree char *name = replay_disk_state_name(number);
+    bool ok;
+    strList *nodes = replay_disk_overlays(&ok, NULL);
+
+    if (ok && nodes) {
+        bdrv_all_delete_snapshot(name, true, nodes, NULL);
+    }
+    qapi_free_strList(nodes);
 }

@@ -28,6 +28,7 @@
 #include "replay-events.h"
 #include "replay-mutex.h"
 #include "replay-report.h"
+#include "replay-stop.h"
 #include "replay-stream.h"
 
 /* Replay mutex. */
@@ -115,25 +116,10 @@ static void replay_events_save(void)
     } while (!QTAILQ_EMPTY(&queue));
 }
 
-/*
- * Returns: whether the guest is at a breakpoint.  The main loop stops the
- * machine there, before the events of this instruction happen, whichever thread
- * is faster.
- */
-static bool replay_events_are_at_break(void)
-{
-    if (replay_break_icount != replay_now.icount) {
-        return false;
-    }
-    timer_mod_ns(replay_break_timer, qemu_clock_get_ns(QEMU_CLOCK_REALTIME));
-    return true;
-}
-
 /* Replay: run the asynchronous events that are next in the recording. */
 static void replay_events_load(void)
 {
-    while (replay_is_async(replay_now.next.kind)
-           && !replay_events_are_at_break()) {
+    while (!replay_is_held() && replay_is_async(replay_now.next.kind)) {
         const ReplayEventOps *ops = ops_of_kind[replay_now.next.kind];
         Error *err = NULL;
         ReplayEvent *ev;

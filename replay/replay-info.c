@@ -75,6 +75,16 @@ static void replay_info_fill_replay(ReplayInfo *info)
     info->total_packets = recording->packets;
     info->has_percent = true;
     info->percent = replay_info_percent();
+    if (replay_now.next.kind != REPLAY_EV_NONE) {
+        info->next_event =
+            g_strdup(replay_log_event_name(replay_now.next.kind));
+    }
+    if (info->packets < info->total_packets) {
+        info->has_next_packet = true;
+        info->next_packet = info->packets + 1;
+    }
+    info->checkpoints = replay_checkpoints_query();
+    info->has_checkpoints = info->checkpoints != NULL;
 }
 
 ReplayInfo *qmp_query_replay(Error **errp)

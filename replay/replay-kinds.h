@@ -103,6 +103,9 @@ bool replay_shutdown_pass(const ReplayLogEvent *ev);
  */
 void replay_shutdown_at_end(void);
 
+/* Replay: a snapshot has moved it to before the end of the machine. */
+void replay_shutdown_forget(void);
+
 /* Replay: a device calls exit() while guest code runs. */
 void replay_shutdown_in_device(void);
 

@@ -9,7 +9,10 @@
 #ifndef REPLAY_MACHINE_H
 #define REPLAY_MACHINE_H
 
+#include "qapi/qapi-types-replay.h"
+#include "qapi/qapi-types-run-state.h"
 #include "replay-log.h"
+#include "replay-stop.h"
 
 /* --- replay-machine.c ---------------------------------------------------- */
 
@@ -69,6 +72,23 @@ bool replay_disk_can_save(Error **errp);
 void replay_disk_compare(const ReplayLogDescription *recorded,
                          const ReplayLogDescription *now, GString *differences);
 
+/*
+ * The content of all disks at a checkpoint of the machine, which the caller has
+ * given this number: kept as a snapshot in the overlay of each disk.
+ * Context: main loop, BQL; no request is under way.
+ */
+
+/* Returns: whether each disk has an overlay; if not, @errp says which has. */
+bool replay_disk_can_keep_state(Error **errp);
+
+/* Returns: whether the content was kept. */
+bool replay_disk_save_state(unsigned number);
+
+/* Returns: true; false with @errp set. */
+bool replay_disk_load_state(unsigned number, Error **errp);
+
+void replay_disk_delete_state(unsigned number);
+
 /* --- replay-files.c ------------------------------------------------------ */
 
 /* Add the content of the kernel, of ROMs and of other such files to @d. */
@@ -91,6 +111,90 @@ void replay_info_stop(void);
 
 /* Measure speed from here on: a snapshot has moved the replay elsewhere. */
 void replay_info_restart(void);
+
+/* --- replay-place.c ------------------------------------------------------ */
+
+/**
+ * replay_place_find: find the place that a user has named
+ * @name: borrowed
+ * @place: where the replay has to stop for it
+ *
+ * Context: replay.
+ * Returns: true; false with @errp set if the recording has no such place.
+ */
+bool replay_place_find(const ReplayPlaceName *name, ReplayPlace *place,
+                       Error **errp);
+
+/* Returns: whether there is a first place at @icount; then it is *@place. */
+bool replay_place_at_icount(uint64_t icount, ReplayPlace *place);
+
+/**
+ * replay_place_step_back: find the place from which a step of gdb led to @from
+ *
+ * A step executes one instruction, or takes one interrupt or exception, and
+ * none.  A step that halts the vCPU does not end before an interrupt, but the
+ * recording does not tell where the vCPU is halted: at such a place, the caller
+ * steps back again.
+ *
+ * Returns: true; false with @errp set at the beginning of the replay.
+ */
+bool replay_place_step_back(const ReplayPlace *from, ReplayPlace *place,
+                            Error **errp);
+
+void replay_place_close(void);
+
+/* --- replay-checkpoints.c ------------------------------------------------ */
+
+/*
+ * A checkpoint of the machine: its whole state at one place of a replay.  The
+ * functions are for a replay, in the main loop, with the BQL.
+ */
+
+/**
+ * replay_checkpoints_configure: take the option rrcheckpoints=
+ * @value: borrowed; NULL without the option
+ *
+ * Exits with a report if @value is wrong.
+ */
+void replay_checkpoints_configure(const char *value);
+
+/* Somebody looks at the replay: make checkpoints from here on, if allowed. */
+void replay_checkpoints_want(void);
+
+/* The machine has begun, runs again (@running), or is stopped. */
+void replay_checkpoints_vm_change(bool running);
+
+/*
+ * The machine is stopped or paused: make a checkpoint here, if that is wanted,
+ * possible and not too near to another.  Returns: whether there is one here.
+ */
+bool replay_checkpoints_make(void);
+
+/**
+ * replay_checkpoints_find: find the last checkpoint before a place
+ * @strictly: it must not be at @place itself
+ *
+ * Returns: whether there is one; then *@found is where.
+ */
+bool replay_checkpoints_find(const ReplayPlace *place, bool strictly,
+                             ReplayPlace *found);
+
+/**
+ * replay_checkpoints_load: make the machine what it was at @place
+ * @place: found by replay_checkpoints_find()
+ *
+ * Context: also, the machine is stopped.
+ * Returns: true; false with @errp set, and the machine cannot continue.
+ */
+bool replay_checkpoints_load(const ReplayPlace *place, Error **errp);
+
+/* A snapshot is saved or loaded: the log of changed pages is not complete. */
+void replay_checkpoints_forget_pages(void);
+
+/* Returns: owned; NULL if there are none.  For query-replay. */
+ReplayCheckpointInfoList *replay_checkpoints_query(void);
+
+void replay_checkpoints_finish(void);
 
 /* --- replay-snapshot.c, replay-nics.c, replay-pending.c ------------------ */
 

@@ -16,9 +16,6 @@ char *replay_snapshot;
 
 ReplayNow replay_now = { .next.kind = REPLAY_EV_NONE };
 
-uint64_t replay_break_icount = UINT64_MAX;
-QEMUTimer *replay_break_timer;
-
 uint64_t replay_get_current_icount(void)
 {
     return icount_get_raw();
@@ -36,7 +33,8 @@ bool replay_has_begun(void)
 
 bool replay_is_stopped(void)
 {
-    return replay_has_begun() && !replay_machine_is_live()
+    return replay_has_begun()
+           && (replay_now.paused || !replay_machine_is_live())
            && !qemu_in_vcpu_thread();
 }
 

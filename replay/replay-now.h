@@ -9,7 +9,6 @@
 #ifndef REPLAY_NOW_H
 #define REPLAY_NOW_H
 
-#include "qemu/timer.h"
 #include "qemu/uuid.h"
 #include "sysemu/replay.h"
 #include "replay-log.h"
@@ -74,16 +73,14 @@ typedef struct ReplayNow {
     bool begun;
     /* replay: it cannot continue, and the failure was reported */
     bool failed;
+    /*
+     * replay: the vCPU thread is paused for a checkpoint of the machine,
+     * though the machine is not stopped.  BQL.
+     */
+    bool paused;
 } ReplayNow;
 
 extern ReplayNow replay_now;
-
-/*
- * A breakpoint of the replay: the instruction count at which
- * replay_break_timer is armed.  UINT64_MAX if there is no breakpoint.
- */
-extern uint64_t replay_break_icount;
-extern QEMUTimer *replay_break_timer;
 
 /* Returns: whether a machine that is recorded or replayed has begun to run. */
 bool replay_has_begun(void);

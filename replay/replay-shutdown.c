@@ -100,6 +100,13 @@ void replay_shutdown_at_end(void)
     }
 }
 
+void replay_shutdown_forget(void)
+{
+    request.by_guest = false;
+    qatomic_set(&request.has_tail, false);
+    request.by_host = SHUTDOWN_CAUSE_NONE;
+}
+
 void replay_shutdown_in_device(void)
 {
     request.by_guest = true;

@@ -13,6 +13,7 @@
 #include "migration/vmstate.h"
 #include "qemu/error-report.h"
 #include "sysemu/replay.h"
+#include "replay-events.h"
 #include "replay-kinds.h"
 #include "replay-machine.h"
 #include "replay-stream.h"
@@ -28,6 +29,8 @@ static int replay_snapshot_pre_save(void *opaque)
         replay_catch_up();
         s->pos = replay_stream_pos();
     }
+    /* A snapshot of the user clears the log of the pages that were written. */
+    replay_checkpoints_forget_pages();
     return 0;
 }
 
@@ -53,6 +56,7 @@ static int replay_snapshot_post_load(void *opaque, int version_id)
 {
     ReplayNow *s = opaque;
     uint64_t saved_left = s->insns_left;
+    ReplayPlace here, stop;
     Error *err = NULL;
 
     if (!qemu_uuid_is_equal(&s->uuid, &before.uuid)) {
@@ -75,10 +79,13 @@ static int replay_snapshot_post_load(void *opaque, int version_id)
         }
         s->insns_left = saved_left;
     }
-    if (replay_break_icount < s->icount) {
-        /* The breakpoint is behind the guest now. */
-        replay_break_icount = UINT64_MAX;
+    here = replay_here();
+    if (replay_stop_is_set(&stop) && replay_place_compare(&stop, &here) < 0) {
+        /* The stop is behind the guest now. */
+        replay_stop_nowhere();
     }
+    replay_shutdown_forget();
+    replay_checkpoints_forget_pages();
     replay_info_restart();
     return 0;
 }

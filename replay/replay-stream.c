@@ -34,6 +34,7 @@
 #include "sysemu/cpus.h"
 #include "sysemu/runstate.h"
 #include "replay-report.h"
+#include "replay-stop.h"
 #include "replay-stream.h"
 
 /* How long an event may be in memory before it is written, ns of the host. */
@@ -163,7 +164,7 @@ void replay_stream_pass(void)
      * meaning yet.
      */
     while (replay_now.begun && replay_now.next.kind != REPLAY_EV_NONE
-           && stream.ops->pass(&replay_now.next)) {
+           && !replay_is_held() && stream.ops->pass(&replay_now.next)) {
         replay_report_replayed(&replay_now.next);
         replay_stream_fetch();
     }
@@ -246,15 +247,6 @@ void replay_count_to(uint64_t icount)
         } else if (!replay_has_failed()) {
             replay_consume_instructions(diff);
         }
-    }
-
-    if (replay_mode == REPLAY_MODE_PLAY && replay_break_icount == icount) {
-        /*
-         * Only the main loop can stop the machine, because stopping waits for
-         * the vCPU thread.
-         */
-        timer_mod_ns(replay_break_timer,
-                     qemu_clock_get_ns(QEMU_CLOCK_REALTIME));
     }
 }
 

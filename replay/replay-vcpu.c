@@ -13,8 +13,10 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/core/cpu.h"
 #include "replay-events.h"
 #include "replay-report.h"
+#include "replay-stop.h"
 #include "replay-stream.h"
 
 /* Largest budget of the vCPU in a replay; then the main loop gets the mutex. */
@@ -30,17 +32,8 @@ int replay_get_instructions(void)
     uint64_t insns = 0;
 
     if (replay_next_event_is(REPLAY_EV_INSTRUCTION)) {
-        insns = MIN(replay_now.insns_left, BUDGET_MAX_INSNS);
-        if (replay_break_icount != UINT64_MAX) {
-            uint64_t now = replay_get_current_icount();
-
-            /*
-             * The breakpoint is never behind the guest: budgets stop at it, and
-             * loading a later snapshot deletes it.
-             */
-            g_assert(replay_break_icount >= now);
-            insns = MIN(insns, replay_break_icount - now);
-        }
+        insns = replay_stop_limit(MIN(replay_now.insns_left,
+                                      BUDGET_MAX_INSNS));
     }
     return insns;
 }
@@ -51,8 +44,14 @@ int replay_get_instructions(void)
  */
 void replay_account_executed_instructions(void)
 {
-    if (replay_mode == REPLAY_MODE_PLAY) {
-        replay_catch_up();
+    if (replay_mode != REPLAY_MODE_PLAY) {
+        return;
+    }
+    replay_catch_up();
+    if (current_cpu->singlestep_enabled
+        || !QTAILQ_EMPTY(&current_cpu->breakpoints)
+        || !QTAILQ_EMPTY(&current_cpu->watchpoints)) {
+        replay_hold_main_loop();
     }
 }
 
@@ -65,7 +64,7 @@ static bool replay_vcpu_next_is(ReplayLogEventKind kind)
         return false;
     }
     replay_catch_up();
-    return replay_next_event_is(kind);
+    return replay_next_event_is(kind) && !replay_is_held();
 }
 
 /*
@@ -96,8 +95,8 @@ bool replay_exception(void)
     if (replay_vcpu_event(REPLAY_EV_EXCEPTION)) {
         return true;
     }
-    if (replay_next_event_is(REPLAY_EV_INSTRUCTION)
-        || replay_next_event_is(REPLAY_EV_INTERRUPT)) {
+    if (!replay_is_held() && (replay_next_event_is(REPLAY_EV_INSTRUCTION)
+                              || replay_next_event_is(REPLAY_EV_INTERRUPT))) {
         /*
          * The vCPU does nothing else until it has taken the exception, and the
          * next event needs the vCPU: the replay would wait forever.
@@ -110,6 +109,20 @@ bool replay_exception(void)
 bool replay_has_exception(void)
 {
     return replay_vcpu_next_is(REPLAY_EV_EXCEPTION);
+}
+
+/*
+ * The interrupt that ends the halt is pending, but other events precede it.
+ * Otherwise it would depend on the speed of two threads whether the vCPU is
+ * halted at a place of the replay.
+ */
+bool replay_vcpu_stays_halted(void)
+{
+    return replay_mode == REPLAY_MODE_PLAY
+           && (replay_is_held()
+               || !(replay_next_event_is(REPLAY_EV_INTERRUPT)
+                    || replay_next_event_is(REPLAY_EV_EXCEPTION)
+                    || replay_next_event_is(REPLAY_EV_INSTRUCTION)));
 }
 
 bool replay_interrupt(void)
@@ -206,7 +219,7 @@ bool replay_checkpoint(ReplayCheckpoint checkpoint)
      * checkpoint, and the vCPU thread has counted the instructions of its last
      * run in replay_account_executed_instructions().
      */
-    if (!replay_next_event_is(kind)) {
+    if (!replay_next_event_is(kind) || replay_is_held()) {
         return false;
     }
     replay_take_next();

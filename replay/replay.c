@@ -24,6 +24,7 @@
 #include "sysemu/replay-base.h"
 #include "sysemu/replay.h"
 #include "sysemu/runstate.h"
+#include "sysemu/sysemu.h"
 #include "replay-events.h"
 #include "replay-kinds.h"
 #include "replay-machine.h"
@@ -105,17 +106,19 @@ static void replay_vm_state_change(void *opaque, bool running, RunState state)
 {
     Error *err = NULL;
 
-    if (!running || replay_mode == REPLAY_MODE_NONE) {
+    if (replay_mode == REPLAY_MODE_NONE) {
         return;
     }
+    if (!running) {
+        replay_checkpoints_vm_change(false);
+        return;
+    }
+    replay_release();
     if (!replay_now.begun) {
         replay_now.begun = true;
         if (!replay_begin(&err)) {
             error_report_err(err);
             exit(EXIT_FAILURE);
-        }
-        if (replay_mode == REPLAY_MODE_PLAY) {
-            replay_stream_pass();
         }
         replay_info_start();
     } else if (replay_mode == REPLAY_MODE_RECORD) {
@@ -123,6 +126,10 @@ static void replay_vm_state_change(void *opaque, bool running, RunState state)
     } else if (replay_has_failed()) {
         error_report("the replay of '%s' has ended and cannot be continued",
                      replay_filename());
+    }
+    replay_checkpoints_vm_change(true);
+    if (replay_mode == REPLAY_MODE_PLAY) {
+        replay_stream_pass();
     }
     if (replay_has_failed()) {
         /* The replay may have failed before a machine could be stopped. */
@@ -142,6 +149,8 @@ static void replay_close(void)
         replay_shutdown_finish();
     }
     replay_info_stop();
+    replay_checkpoints_finish();
+    replay_place_close();
     if (!replay_stream_close(replay_shutdown_is_by_guest(), &err)) {
         error_report_err(err);
         life.incomplete = true;
@@ -223,6 +232,7 @@ static void replay_warn_without_rr(QemuOpts *opts)
     static const char *const needs_rr[] = {
         "rrfile", "rrsnapshot", "rrcompress", "rroverwrite", "rrerror",
         "rrcheck", "rrunsafe", "rrprogress", "rrpcap",
+        "rrcheckpoints",
     };
     size_t i;
 
@@ -284,6 +294,7 @@ static void replay_configure_opts(QemuOpts *opts)
 
     options->filename = g_strdup(filename);
     replay_snapshot = g_strdup(qemu_opt_get(opts, "rrsnapshot"));
+    replay_checkpoints_configure(qemu_opt_get(opts, "rrcheckpoints"));
     replay_snapshot_register();
     replay_nics_register();
     replay_pending_register();
@@ -337,6 +348,9 @@ void replay_start(void)
         exit(EXIT_FAILURE);
     }
     replay_events_start(kinds);
+    if (!autostart && replay_mode == REPLAY_MODE_PLAY) {
+        replay_checkpoints_want();
+    }
 }
 
 void replay_finish(void)

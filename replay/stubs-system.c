@@ -246,6 +246,10 @@ void replay_breakpoint(void)
 {
 }
 
+void replay_gdb_stops(void)
+{
+}
+
 void replay_gdb_attached(void)
 {
 }
@@ -263,7 +267,7 @@ ReplayInfo *qmp_query_replay(Error **errp)
     return NULL;
 }
 
-void qmp_replay_break(int64_t icount, Error **errp)
+void qmp_replay_break(ReplayPlaceName *name, Error **errp)
 {
     replay_refuse_command(errp);
 }
@@ -273,7 +277,7 @@ void qmp_replay_delete_break(Error **errp)
     replay_refuse_command(errp);
 }
 
-void qmp_replay_seek(int64_t icount, Error **errp)
+void qmp_replay_seek(ReplayPlaceName *name, Error **errp)
 {
     replay_refuse_command(errp);
 }

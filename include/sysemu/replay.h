@@ -291,6 +291,15 @@ bool replay_has_exception(void);
  */
 bool replay_has_interrupt(void);
 
+/**
+ * replay_vcpu_stays_halted: does a vCPU that has work stay halted for now?
+ *
+ * Context: vCPU thread, locked.
+ * Returns: true in a replay if other events precede the interrupt that ends the
+ * halt.
+ */
+bool replay_vcpu_stays_halted(void);
+
 /* --- Requests to shut down --------------------------------------------- */
 
 /**
@@ -1165,7 +1174,7 @@ bool replay_can_load_snapshot(Error **errp);
 /* --- Debugging backwards ----------------------------------------------- */
 
 /**
- * replay_reverse_step: go back by one instruction
+ * replay_reverse_step: go back to where the last step of gdb began
  *
  * Context: gdbstub; replay only; locked, with the BQL.
  * Returns: true if the replay is on its way there; false if it cannot go back.
@@ -1181,26 +1190,36 @@ bool replay_reverse_step(void);
 bool replay_reverse_continue(void);
 
 /**
- * replay_running_debug: is the replay on its way back?
+ * replay_running_debug: is the replay on its way to a place?
  *
  * Context: any thread.
- * Returns: true after a successful replay_reverse_step() or
- * replay_reverse_continue(), until the replay has arrived.
+ * Returns: true after a successful replay-seek, replay_reverse_step() or
+ * replay_reverse_continue(), until the replay has arrived.  Breakpoints do not
+ * stop it meanwhile.
  */
 bool replay_running_debug(void);
 
 /**
- * replay_breakpoint: note a breakpoint that the guest passes in a search
+ * replay_breakpoint: note a breakpoint or watchpoint that the guest passes
  *
- * Context: vCPU thread, while replay_running_debug() is true.
+ * Context: vCPU thread, while replay_running_debug() is true: for a breakpoint
+ * with the BQL, for a watchpoint locked and in guest code.
  */
 void replay_breakpoint(void);
 
 /**
- * replay_gdb_attached: a debugger was attached: save a snapshot to go back to
+ * replay_gdb_stops: gdb stops the vCPU here, so in a replay no event happens
+ * until the machine runs again
  *
- * Context: main loop; locked, with the BQL.  Does nothing outside of a replay,
- * or with rrsnapshot=.
+ * Context: vCPU thread, with the BQL.
+ */
+void replay_gdb_stops(void);
+
+/**
+ * replay_gdb_attached: a debugger was attached: from here on, a replay makes
+ * checkpoints of the machine to go back to
+ *
+ * Context: main loop; locked, with the BQL.
  */
 void replay_gdb_attached(void);
 

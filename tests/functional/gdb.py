@@ -45,8 +45,32 @@ class Gdb:
     def step(self):
         self._stopped(self.ask('s'))
 
+    def step_back(self):
+        self._stopped(self.ask('bs'))
+
     def go_on(self):
         self._send('c')
+
+    def continue_back(self):
+        self._stopped(self.ask('bc'))
+
+    def wait_stop(self):
+        self._stopped(self._answer())
+
+    def breakpoint(self, address, is_set=True):
+        answer = self.ask(f'{"Z" if is_set else "z"}0,{address:x},1')
+        rr.check(answer == 'OK', f'a breakpoint: {answer!r}')
+
+    def pass_breakpoint(self, address):
+        """Step from a breakpoint, as gdb does before it continues."""
+        self.breakpoint(address, False)
+        self.step()
+        self.breakpoint(address)
+
+    def program_counter(self):
+        """RIP, which follows sixteen other registers of 64 bits."""
+        return int.from_bytes(bytes.fromhex(self.ask('g')[16 * 16:17 * 16]),
+                              'little')
 
     def detach(self):
         """Let the machine run, and close the connection."""

@@ -82,6 +82,15 @@ SNAPSHOT_WHILE_RECORDING = 'time would go back'
 
 CHARACTERS_DROPPED = "character device 'slow' does not take what the guest writes, and its queue is full: bytes are dropped"
 CHARACTERS_DROPPED_TOTAL = "character device 'slow': {number} bytes that the guest wrote were dropped"
+PLACE_NAMES = 'a place in the replay is one of'
+PLACE_NUMBER = 'is not a number'
+PLACE_COUNTED_FROM = 'packets from 1'
+PLACE_ICOUNT = 'the recording ends after'
+PLACE_EVENTS = 'events'
+PLACE_PACKETS = 'packets'
+PLACE_ADAPTER = "the recording has no adapter 'n7'"
+PLACE_PASSED = 'has passed this place already'
+NO_CHECKPOINT = 'it has no checkpoint before this place'
 
 # --- info replay, rrprogress= -----------------------------------------------
 

@@ -8,11 +8,16 @@
 #ifndef SYSEMU_REPLAY_BASE_H
 #define SYSEMU_REPLAY_BASE_H
 
+#include "exec/memory.h"
 #include "net/net.h"
 #include "qemu/main-loop.h"
 
 #define cpus_queue      cpus
 #define bql_lock()      qemu_mutex_lock_iothread()
 #define bql_locked()    qemu_mutex_iothread_locked()
+
+/* Here it cannot fail. */
+#define memory_global_dirty_log_start(flags, errp) \
+    memory_global_dirty_log_start(flags)
 
 #endif
