@@ -113,6 +113,18 @@ ReplayInfo *qmp_query_replay(Error **errp)
     return info;
 }
 
+static void replay_info_print_checkpoints(Monitor *mon, const ReplayInfo *info)
+{
+    const ReplayCheckpointInfoList *item;
+
+    for (item = info->checkpoints; item; item = item->next) {
+        monitor_printf(mon, "checkpoint at icount %" PRId64 ", event %" PRId64
+                       ", %" PRId64 " packets, %" PRId64 " bytes\n",
+                       item->value->icount, item->value->event,
+                       item->value->packets, item->value->bytes);
+    }
+}
+
 void hmp_info_replay(Monitor *mon, const QDict *qdict)
 {
     g_autoptr(ReplayInfo) info = qmp_query_replay(NULL);
@@ -156,6 +168,10 @@ void hmp_info_replay(Monitor *mon, const QDict *qdict)
                        a->verified, a->mismatched, a->unverified, a->pending,
                        a->dropped, a->muted, a->unsent, a->unsent_dropped);
     }
+    if (info->next_event) {
+        monitor_printf(mon, "next event: %s\n", info->next_event);
+    }
+    replay_info_print_checkpoints(mon, info);
 }
 
 /* --- rrprogress= -------------------------------------------------------- */

@@ -45,6 +45,7 @@ static struct {
     RunState state;             /* of the machine when it has arrived */
     ReplayPlace goal;
     bool is_step;               /* the goal is where a step of gdb ended */
+    bool is_silent;             /* gdb does not wait for the arrival */
 
     bool searching;             /* note the breakpoints that are hit */
     ReplayPlace part_start;     /* of the part that is searched */
@@ -108,7 +109,7 @@ static bool replay_travel_load(const ReplayPlace *place, bool or_at,
 
 static void replay_travel_end(RunState state)
 {
-    travel.active = false;
+    travel.active = travel.is_silent;
     travel.searching = false;
     replay_hold();
     if (!runstate_is_running()) {
@@ -117,6 +118,8 @@ static void replay_travel_end(RunState state)
         replay_hold();
     }
     vm_stop(state);
+    travel.active = false;
+    travel.is_silent = false;
     replay_stop_nowhere();
 }
 
@@ -343,6 +346,7 @@ void qmp_replay_seek(ReplayPlaceName *name, Error **errp)
 
     if (replay_travel_is_possible(errp)
         && replay_place_find(name, &place, errp)) {
+        travel.is_silent = !runstate_is_running();
         replay_travel_go(&place, RUN_STATE_PAUSED, false, errp);
     }
 }

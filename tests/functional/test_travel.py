@@ -235,8 +235,7 @@ class Debugged:
 
     def go(self, **place):
         """Go to @place.  The machine must not be there already."""
-        self.run.qmp.command('replay-seek', **place)
-        self.gdb.wait_stop()
+        seek(self.run, **place)
 
     def here(self):
         now = self.run.qmp.command('query-replay')
