@@ -78,8 +78,8 @@ static char *replay_travel_find_snapshot(uint64_t icount)
 }
 
 /*
- * Loads the last state before @place, or with @or_at, at @place.  The machine
- * is stopped.
+ * Loads the last state before @place, or with @or_at, at @place.  If there is
+ * none, the machine runs on if it does.
  *
  * Returns: true; false with @errp set.
  */
@@ -90,10 +90,12 @@ static bool replay_travel_load(const ReplayPlace *place, bool or_at,
     ReplayPlace found;
 
     if (replay_checkpoints_find(place, !or_at, &found)) {
+        vm_stop(RUN_STATE_RESTORE_VM);
         return replay_checkpoints_load(&found, errp);
     }
     snapshot = replay_travel_find_snapshot(place->icount);
     if (snapshot) {
+        vm_stop(RUN_STATE_RESTORE_VM);
         return load_snapshot(snapshot, NULL, false, NULL, errp);
     }
     if (replay_disk_can_keep_state(errp)) {
@@ -169,18 +171,16 @@ static bool replay_travel_stops_near(ReplayPlace *near)
 /*
  * Starts on the way to @goal, where the machine stops in @state.
  *
- * Returns: true; false with @errp set, and the machine is stopped.
+ * Returns: true; false with @errp set.
  */
 static bool replay_travel_go(const ReplayPlace *goal, RunState state,
                              bool is_step, Error **errp)
 {
     ReplayPlace near;
 
-    if (replay_travel_has_to_load(goal)) {
-        vm_stop(RUN_STATE_RESTORE_VM);
-        if (!replay_travel_load(goal, true, errp)) {
-            return false;
-        }
+    if (replay_travel_has_to_load(goal)
+        && !replay_travel_load(goal, true, errp)) {
+        return false;
     }
     travel.searching = false;
     travel.goal = *goal;
@@ -250,7 +250,6 @@ static void replay_travel_searched(void *opaque);
 /* Returns: whether the search of the part before @end has begun. */
 static bool replay_travel_search(const ReplayPlace *end, Error **errp)
 {
-    vm_stop(RUN_STATE_RESTORE_VM);
     if (!replay_travel_load(end, false, errp)) {
         return false;
     }

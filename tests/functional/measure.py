@@ -10,6 +10,7 @@ is missing if it could not be measured, because the replay hung or differed.
 """
 
 import os
+import random
 import re
 import select
 import socket
@@ -19,6 +20,7 @@ import time
 
 import faults
 import rr
+from gdb import Gdb
 
 MEBIBYTE = 1 << 20
 
@@ -58,6 +60,11 @@ WARM_UP_S = 0.5
 # even if its clock is ahead.
 FLOODED_S = 12
 ASK_AGAIN_S = 0.5
+
+TRAVEL_SEEKS = 100
+TRAVEL_REVISITS = 20
+TRAVEL_STEPS = 20
+TRAVEL_HITS = 5
 
 
 class MeasuredRun(rr.Run):
@@ -425,3 +432,72 @@ def bursts(test, nic):
             'received_packets': sum(nic['rx_packets']
                                     for nic in rr.traffic(run)),
             **replayed(test, machine, run, LONG_SILENCE_S)}
+
+
+# --- Travel in a replay -------------------------------------------------------
+
+def arrive(run):
+    while run.qmp.status() in ('running', 'restore-vm'):
+        time.sleep(0.001)
+
+
+def timed_seek(run, **place):
+    """Go to @place; return the seconds, and what registers are there."""
+    started = time.monotonic()
+    run.qmp.command('replay-seek', **place)
+    arrive(run)
+    seconds = time.monotonic() - started
+    return seconds, run.qmp.command('human-monitor-command', **{
+        'command-line': 'info registers'})
+
+
+def timed(function):
+    started = time.monotonic()
+    function()
+    return time.monotonic() - started
+
+
+def checkpoints_cost(test, machine):
+    """CPU time of a replay with checkpoints, by that of one without."""
+    cpu_s = [test.run(machine, 'replay', name=f'checkpoints-{value}',
+                      icount=f'rrcheckpoints={value}').finish().cpu_s
+             for value in ('on', 'off')]
+    return cpu_s[0] / cpu_s[1]
+
+
+def travel(test, nic):
+    """Go to random packets, to the last hit of a breakpoint, and back by
+    single steps.
+    """
+    machine, recorded, _ = record_downloads(test, nic, BIG_DOWNLOADS)
+    cost_ratio = checkpoints_cost(test, machine)
+    packets = len(faults.Recording(recorded.recording).of('async-net'))
+    port = rr.free_port()
+    run = test.run(machine, 'replay', name='travel', extra=(
+        '-S', '-gdb', f'tcp:127.0.0.1:{port}'))
+    cold_s, _ = timed_seek(run, packet=packets)
+    chance = random.Random(1)
+    seeks = []
+    seen = {}
+    different = 0
+    for _ in range(TRAVEL_SEEKS):
+        packet = chance.randrange(1, packets)
+        seconds, there = timed_seek(run, packet=packet)
+        seeks.append(seconds)
+        different += seen.setdefault(packet, there) != there
+    for packet, there in chance.sample(list(seen.items()), TRAVEL_REVISITS):
+        different += timed_seek(run, packet=packet)[1] != there
+    rr.check(not different, f'{different} places differ when seen again')
+    gdb = Gdb(port)
+    gdb.ask('qSupported')
+    steps = [timed(gdb.step_back) for _ in range(TRAVEL_STEPS)]
+    gdb.breakpoint(gdb.program_counter())
+    hits = [timed(gdb.continue_back) for _ in range(TRAVEL_HITS)]
+    peak = run.memory_bytes('VmHWM')
+    run.kill()
+    return {'cold_per_record': cold_s / recorded.seconds,
+            'seek_median_s': statistics.median(seeks),
+            'seek_worst_s': max(seeks),
+            'step_back_s': statistics.median(steps),
+            'continue_back_s': statistics.median(hits),
+            'checkpoints_cpu': cost_ratio, 'peak_mib': peak / MEBIBYTE}
