@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Check that each device of QEMU is in replay/replay-devices.c and in section 7
-of docs/replay.txt.
+"""Check that each device of QEMU is in replay/replay-devices.h.inc and in
+section 7 of docs/replay.txt.
 
 usage: lint_devices.py        (scripts/lint calls it, after scripts/build)
 
 Each device that "qemu-system-x86_64 -device help" lists is in one group of
-replay-devices.c, and the other way round, except for the devices that only
-another QEMU has: bases/BASE/devices names these.  Section 7 of docs/replay.txt names
-each device, and marks a device with an x if replay-devices.c refuses it.  CPU
-models are not checked.
+replay-devices.h.inc, and the other way round, except for the devices that only
+another QEMU has: bases/BASE/devices names these.  Section 7 of docs/replay.txt
+names each device, and marks a device with an x if replay-devices.h.inc refuses
+it.  CPU models are not checked.
 """
 
 import os
@@ -21,7 +21,7 @@ import bases
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 QEMU = os.path.join(bases.Base().build, 'bin/qemu-system-x86_64')
-CODE = os.path.join(ROOT, 'replay/replay-devices.c')
+CODE = os.path.join(ROOT, 'replay/replay-devices.h.inc')
 DOCUMENT = os.path.join(ROOT, 'docs/replay.txt')
 TITLE = 'Other devices\n~~~~~~~~~~~~~\n'
 
@@ -46,9 +46,8 @@ def only(base):
 def code_devices():
     """The devices of the table, each with whether it is refused."""
     devices = {}
-    table = read(CODE).split('groups[] = {', 1)[1].split('\n};', 1)[0]
     for reason, types in re.findall(r'\{ (NULL|"[^"]*"), TYPES\(([^)]*)\) \}',
-                                    table):
+                                    read(CODE)):
         for name in re.findall(r'"([^"]+)"', types):
             if name in devices:
                 sys.exit(f'{name} is twice in {CODE}')
@@ -101,12 +100,12 @@ def main():
     named, marked = document_devices()
 
     for name in sorted(built - set(code)):
-        wrong.append(f'replay-devices.c lacks {name}')
+        wrong.append(f'replay-devices.h.inc lacks {name}')
     others = set().union(*(only(bases.get(name)) for name in bases.names()
                            if name != base.name))
     for name in sorted((set(code) | only(base)) - built - others):
         wrong.append(f'QEMU {base.name} has no device {name}, which '
-                     'replay-devices.c or bases/ has')
+                     'replay-devices.h.inc or bases/ has')
     for name in sorted(others & built):
         wrong.append(f'QEMU {base.name} has {name}, too, and bases/ says that '
                      'only another one has it')
