@@ -9,9 +9,9 @@ needs root only where the kernel does not permit user namespaces.  The
 namespace ends when its last descriptor is closed.
 
 "namespace.py run COMMAND..." executes a command in a namespace without any
-network, in which not even loopback is up, and without /dev/net/tun.  A machine
-that permits no namespaces has nothing else than these tests' own sockets, so
-there the command is executed as it is.
+network, in which not even loopback is up, without /dev/net/tun, and under
+another name of the host.  If the machine does not permit that, the command is
+not executed, and the status is 125.
 """
 
 import array
@@ -25,7 +25,8 @@ import subprocess
 import sys
 
 # The flags of unshare(), the requests of ioctl() and their flags.
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWUTS = 0x20000, 0x4000000
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
 TUNSETIFF = 0x400454ca
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 2, 0x1000, 0x4000, 0x100
@@ -37,7 +38,11 @@ IFF_UP = 1
 SOCKETS = 4
 
 
-# Words before a command that is to have no network.
+# The status of "run" if it cannot execute the command.
+STATUS_CANNOT = 125
+
+# Words before a command that is to have no network.  A test uses them through
+# rr.without_network().
 WITHOUT_NETWORK = (sys.executable, '-B', os.path.abspath(__file__), 'run')
 
 
@@ -112,13 +117,15 @@ def hide(folder):
 
 
 def run(command):
-    """Execute @command where there is no network, if there can be none."""
+    """Execute @command where there is no network."""
     try:
-        enter(CLONE_NEWNS)
+        enter(CLONE_NEWNS | CLONE_NEWUTS)
+        socket.sethostname('elsewhere')
         if os.path.exists('/dev/net'):
             hide('/dev/net')
-    except PermissionError:
-        pass
+    except OSError as error:
+        print(error, file=sys.stderr)
+        sys.exit(STATUS_CANNOT)
     os.execvp(command[0], command)
 
 

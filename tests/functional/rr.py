@@ -12,6 +12,7 @@ has failed.
 """
 
 import dataclasses
+import functools
 import hashlib
 import http.client
 import http.server
@@ -28,6 +29,7 @@ import threading
 import time
 import typing
 
+import namespace
 import program
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
@@ -69,6 +71,23 @@ def check(condition, message):
     """Raise Failure(@message) unless @condition holds."""
     if not condition:
         raise Failure(message)
+
+
+@functools.cache
+def _lacks_for_no_network():
+    done = subprocess.run([*namespace.WITHOUT_NETWORK, 'true'], check=False,
+                          stderr=subprocess.PIPE)
+    return done.stderr.decode() if done.returncode else None
+
+
+def without_network():
+    """Words before a command that is to have no network, another name of the
+    host, and no /dev/net/tun.  Raises Skip if this machine does not permit it.
+    """
+    lacks = _lacks_for_no_network()
+    if lacks:
+        raise Skip(f'a place without a network ({lacks.strip()})')
+    return namespace.WITHOUT_NETWORK
 
 
 def read(path):

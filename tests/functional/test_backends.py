@@ -29,7 +29,7 @@ import messages
 import peer
 import rr
 import test_snapshots
-from namespace import Namespace, WITHOUT_NETWORK
+from namespace import Namespace
 
 FILE = rr.Payload(2_000_000)
 
@@ -182,7 +182,7 @@ def replay_in_silence(test, machine, links, **options):
     """Replay with the same command line, but without the links and without a
     network, and check that QEMU sends nothing.
     """
-    replayed = test.replay(machine, wrapper=WITHOUT_NETWORK, **options)
+    replayed = test.replay(machine, wrapper=rr.without_network(), **options)
     for link in links:
         count = link.heard()
         rr.check(count == 0, f'the replay has sent {count} bytes to '
@@ -356,7 +356,7 @@ def on_a_hub(test, extra, nics, filters):
     for nic in rr.traffic(recorded):
         rr.check(nic['rx_packets'] > 0, f'{nic["interface"]} heard nothing')
     server.stop()
-    replayed = test.replay(machine, extra=extra, wrapper=WITHOUT_NETWORK)
+    replayed = test.replay(machine, extra=extra, wrapper=rr.without_network())
 
     test.compare(recorded, replayed, server)
 
@@ -517,7 +517,7 @@ def tap_offloads(test):
                  or nic['rx_bytes'] > 3000 * nic['rx_packets'],
                  f'{nic["interface"]} received no long segments: {nic}')
     server.stop()
-    replayed = test.replay(machine, wrapper=WITHOUT_NETWORK)
+    replayed = test.replay(machine, wrapper=rr.without_network())
 
     test.compare(recorded, replayed, server)
 
@@ -544,7 +544,7 @@ def tap_without_header(test):
     recorded = test.record(machine, fds=space.taps)
     rr.check_downloads(recorded, FILE, FILE)
     server.stop()
-    replayed = test.replay(machine, wrapper=WITHOUT_NETWORK)
+    replayed = test.replay(machine, wrapper=rr.without_network())
 
     test.compare(recorded, replayed, server)
 
@@ -567,7 +567,7 @@ def tap_snapshot(test):
                   in faults.Recording(recorded.recording).of('async-net')
                   if len(event.data) > 3000)
     run = test.run(machine, 'replay', name='first', extra=(*extra, '-S'),
-                   wrapper=WITHOUT_NETWORK)
+                   wrapper=rr.without_network())
     run.qmp.command('replay-break', icount=middle)
     run.qmp.command('cont')
     test_snapshots.wait_stop_at(run, middle)
@@ -576,7 +576,7 @@ def tap_snapshot(test):
     run.qmp.command('cont')
     first = run.finish()
     second = test.replay(machine, name='second', extra=extra,
-                         icount='rrsnapshot=middle', wrapper=WITHOUT_NETWORK)
+                         icount='rrsnapshot=middle', wrapper=rr.without_network())
 
     test.compare(recorded, first, server)
     rr.check(second.console()
