@@ -27,11 +27,13 @@
 #define ARGUMENTS_MAX_BYTES (256 * KiB)
 
 #define KEY_ARGUMENT        REPLAY_LOG_KEY_INFO "argv."
+#define KEY_DIRECTORY       REPLAY_LOG_KEY_INFO "directory"
 
 /* The command line, borrowed.  Main thread, start-up. */
 static struct {
     char *const *argv;
     int argc;
+    char *directory;            /* where relative names begin, owned */
 } command_line;
 
 static void G_GNUC_PRINTF(3, 4)
@@ -87,6 +89,8 @@ void replay_note_command_line(int argc, char *const *argv)
 {
     command_line.argc = argc;
     command_line.argv = argv;
+    /* -daemonize and -chroot change it later. */
+    command_line.directory = g_get_current_dir();
 }
 
 /*
@@ -139,8 +143,14 @@ static void replay_machine_describe_argument(ReplayLogDescription *d,
 /* Adds the command line, or its beginning, where the description has room. */
 static void replay_machine_describe_command_line(ReplayLogDescription *d)
 {
+    g_autofree char *directory = replay_machine_escape(command_line.directory);
     size_t total_bytes = 0;
     int i;
+
+    if (strlen(directory) <= REPLAY_LOG_DESC_STR_MAX
+        && replay_log_description_count(d) < REPLAY_LOG_DESC_MAX) {
+        replay_log_description_add(d, KEY_DIRECTORY, directory);
+    }
 
     for (i = 0; i < command_line.argc; i++) {
         g_autofree char *text = replay_machine_escape(command_line.argv[i]);

@@ -1,7 +1,8 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * qemu-replay: look into a recording of record and replay without running it.
+ * qemu-replay: look into a recording of record and replay without running it,
+ * and take it to another machine.
  * Each sub-command has a file of its own; docs/qemu-replay.1 describes them.
  */
 
@@ -16,7 +17,12 @@
 static const Tool *const tools[] = {
     &tool_info, &tool_list, &tool_stats, &tool_pcap, &tool_verify, &tool_diff,
     &tool_cut, &tool_report,
+#ifdef CONFIG_LIBARCHIVE
+    &tool_pack, &tool_unpack,
+#endif
 };
+
+const char *tool_program;
 
 static void print_help(void)
 {
@@ -29,8 +35,9 @@ static void print_help(void)
         printf("  %-8s %s\n", tools[i]->name, tools[i]->summary);
     }
     printf("\n" PROGRAM " COMMAND --help describes a command.\n"
-           "Exit status: 0; 1 if verify finds a fault or diff a difference; 2 "
-           "for wrong\noptions and files that cannot be used.\n");
+           "Exit status: 0; 1 if verify finds a fault, diff a difference, or "
+           "unpack a snapshot\nthat is not trusted; 2 for wrong options and "
+           "files that cannot be used.\n");
 }
 
 int main(int argc, char **argv)
@@ -38,6 +45,7 @@ int main(int argc, char **argv)
     unsigned i;
 
     error_init(PROGRAM);
+    tool_program = argv[0];
     setvbuf(stdout, NULL, _IOFBF, STDOUT_BYTES);
     if (argc < 2) {
         error_report("a command is missing");
@@ -59,6 +67,10 @@ int main(int argc, char **argv)
         }
     }
     error_report("there is no command '%s'", argv[1]);
+#ifndef CONFIG_LIBARCHIVE
+    error_printf("(pack and unpack need libarchive, without which this program "
+                 "was built.)\n");
+#endif
     error_printf(PROGRAM " --help lists the commands.\n");
     return TOOL_TROUBLE;
 }

@@ -17,7 +17,8 @@
 
 /* The exit statuses. */
 #define TOOL_OK         0
-#define TOOL_FOUND      1   /* verify: a fault; diff: a difference */
+/* verify: a fault; diff: a difference; unpack: a snapshot to trust */
+#define TOOL_FOUND      1
 #define TOOL_TROUBLE    2   /* wrong options, or a file that is not usable */
 
 typedef struct Tool {
@@ -27,7 +28,10 @@ typedef struct Tool {
 } Tool;
 
 extern const Tool tool_info, tool_verify, tool_list, tool_stats, tool_pcap,
-                  tool_diff, tool_cut, tool_report;
+                  tool_diff, tool_cut, tool_report, tool_pack, tool_unpack;
+
+/* argv[0] of the program, borrowed. */
+extern const char *tool_program;
 
 /* --- Options and output ------------------------------------------------ */
 

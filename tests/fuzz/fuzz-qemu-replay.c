@@ -38,6 +38,8 @@ static void fuzz_check(bool ok, const char *what)
     }
 }
 
+const char *tool_program = "fuzz";
+
 /* A file in memory. */
 typedef struct FuzzFile {
     int fd;

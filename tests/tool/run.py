@@ -11,9 +11,11 @@ usage: tests/tool/run.py [--update-golden] [TEST...]     (after scripts/build)
 """
 
 import base64
+import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import struct
@@ -21,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -30,6 +33,7 @@ KEPT = os.path.join(ROOT, 'tests/data/replay/version-1')
 sys.path[:0] = [HERE, os.path.join(ROOT, 'tests/functional')]
 import browser                                  # noqa: E402
 import faults                                   # noqa: E402
+import forge                                    # noqa: E402
 import rr                                       # noqa: E402
 
 TOOL = os.path.join(rr.BUILD, 'bin', 'qemu-replay')
@@ -46,7 +50,7 @@ DUMPED_PACKETS = 150
 HARMLESS = set(range(0x20, 0x7f)) | {0x0a}
 
 COMMANDS = ('info', 'list', 'stats', 'pcap', 'verify', 'diff', 'cut',
-            'report')
+            'report', 'pack', 'unpack')
 
 tests = {}
 
@@ -655,6 +659,434 @@ def growing_recording_can_be_followed(place):
           printed('list', '--kind', 'net', recording), 'the list')
 
 
+# --- packs ------------------------------------------------------------------
+
+# The command line of a recorder, and files that it names.  Each of its options
+# asks for something of the host.
+STRANGERS = [
+    'rm', '-kernel', 'kernel', '-initrd', '/etc/shadow', '-bios', 'bios.bin',
+    '-append', 'console=ttyS0 a\'b\x1b]0;x\x07 root=/dev/sda',
+    '-icount', 'shift=3,rr=record,rrfile=/etc/passwd,rrpcap=/etc/passwd',
+    '-readconfig', '/etc/evil', '-plugin', '/tmp/evil.so', '-L', '/tmp',
+    '-netdev', 'tap,id=n0,script=/tmp/evil,downscript=/tmp/evil',
+    '-netdev', '{"type":"user","id":"n1","hostfwd":[{"str":"tcp::1-:1"}]}',
+    '-netdev', 'hubport,id=h0,hubid=0,netdev=n0',
+    '-nic', 'bridge,model=e1000,mac=52:54:00:00:00:01,helper=/tmp/evil',
+    '-net', 'nic,model=e1000', '-net', 'user,smb=/',
+    '-device', 'e1000,netdev=n0,romfile=/etc/shadow',
+    '-device', '{"driver":"rtl8139","netdev":"n1","multifunction":true}',
+    '-device', 'vfio-pci,host=00:00.0', '-device', 'usb-mtp,rootdir=/',
+    '-device', 'loader,file=/etc/shadow,addr=0x1000',
+    '-device', 'virtio-net-pci,netdev=n0,x=/etc/shadow',
+    '-global', 'e1000.romfile=/etc/shadow', '-global', 'e1000.mac=/x',
+    '-global', 'PIIX4_PM.disable_s3=1',
+    '-object', 'filter-replay,id=f0,netdev=n0',
+    '-object', 'filter-dump,id=d0,netdev=n0,file=/etc/passwd',
+    '-object', 'memory-backend-file,id=m0,mem-path=/etc/passwd,size=1M',
+    '-object', 'rng-random,id=r0,filename=/etc/passwd',
+    '-object', 'secret,id=s0,file=/etc/shadow',
+    '-object', 'input-linux,id=i0,evdev=/dev/input/event0',
+    '-object', 'secret,id=s1,data=a/b,,c',
+    '-chardev', 'file,id=c0,path=/etc/passwd,logfile=/etc/passwd',
+    '-chardev', 'socket,id=c1,path=/tmp/s,server=on,mux=on',
+    '-chardev', 'pipe,id=../../c2,path=/tmp/evil',
+    '-mon', 'chardev=c1', '-monitor', 'unix:/tmp/evil,server=on,wait=off',
+    '-qmp', 'tcp::4444,server=on', '-gdb', 'tcp::1234', '-s', '-S',
+    '-serial', 'file:/etc/passwd', '-serial', 'chardev:c0',
+    '-serial', 'tcp:example.org:80', '-parallel', '/dev/parport0',
+    '-debugcon', 'pty', '-pidfile', '/etc/passwd', '-D', '/etc/passwd',
+    '-daemonize', '-chroot', '/', '-trace', 'file=/etc/passwd',
+    '-vnc', ':0', '-spice', 'port=1', '-display', 'gtk',
+    '-audiodev', 'wav,id=a0,path=/etc/passwd',
+    '-drive', 'file=disk.img,if=virtio,format=raw,aio=io_uring',
+    '-drive', 'file=/etc/shadow,if=virtio', '-drive', 'if=ide,index=3',
+    '-drive', 'file=nbd:example.org:10809,if=virtio',
+    '-drive', 'file=fat:rw:/etc,if=virtio',
+    '-drive', 'driver=blkreplay,if=virtio,image.driver=qcow2,'
+              'image.file.driver=file,image.file.filename=top.qcow2',
+    '-drive', 'file=json:{"driver":"qcow2",,"file":{"driver":"file",,'
+              '"filename":"top.qcow2"},,"backing":{"driver":"raw",,"file":'
+              '{"driver":"file",,"filename":"/etc/shadow"}}},if=virtio',
+    '-drive', 'file=top.qcow2,if=virtio,backing.file.filename=/etc/shadow',
+    '-drive', 'file=json:{"driver":"raw",,"file":"secret.txt"},if=virtio',
+    '-blockdev', 'driver=file,node-name=b0,filename=top.qcow2,aio=native',
+    '-blockdev', '{"driver":"qcow2","node-name":"b1","file":"b0"}',
+    '-blockdev', 'driver=qcow2,node-name=b2,file=b9',
+    '-blockdev', 'driver=file,node-name=b3,filename=/etc/shadow',
+    '-blockdev', 'driver=raw,node-name=b4,offset=512,file=b0',
+    '-blockdev', 'driver=qcow2,node-name=b5,file=b4',
+    '-blockdev', 'driver=ssh,node-name=b6,host=example.org,path=/x',
+    '-hda', 'disk.img', '-cdrom', 'json:{"driver":"file","filename":"/etc/x"}',
+    '-fw_cfg', 'name=opt/a,file=/etc/shadow', '-fw_cfg', 'opt/b,string=/x',
+    '-smbios', 'file=/etc/shadow', '-smbios', 'type=1,serial=a/b',
+    '-acpitable', 'data=/etc/shadow', '-option-rom', '/etc/shadow',
+    '-boot', 'order=n,splash=/etc/shadow', '-usbdevice', 'host:1:1',
+    '-usbdevice', 'tablet', '-machine', 'pc,dumpdtb=/etc/passwd,accel=kvm',
+    '-enable-kvm', '-semihosting', '-mem-path', '/dev/shm', '-m', '64',
+    '-cpu', 'qemu64', '-smp', '1', '-rtc', 'base=utc', '-add-fd', 'fd=3,set=1',
+    '-set', 'drive.x.file=/etc/shadow', '-virtfs', 'local,path=/,mount_tag=x',
+    '-fsdev', 'local,id=fs,path=/', '-tpmdev', 'passthrough,id=t,path=/dev/t',
+    '-runas', 'root', '-sandbox', 'off', '-name', 'x,process=y',
+    '-incoming', 'exec:/tmp/evil', '-loadvm', 'x', '--no-reboot', 'disk.img',
+]
+
+
+def strangers_pack(place, argv=None, files=(), **more):
+    """A pack with this command line, and with the files that it may have."""
+    top = forge.qcow2('/etc/shadow')
+    return forge.pack_of(place.path('stranger.zip'), argv or STRANGERS, [
+        ('kernel', b'kernel', {'role': 'kernel'}),
+        ('firmware/bios.bin', b'bios', {'role': 'rom'}),
+        ('disk.img', b'\0' * 4096, {'role': 'disk', 'disk-format': 'raw'}),
+        ('top.qcow2', top, {'role': 'disk', 'disk-format': 'qcow2',
+                            'backing': 'disk.img'}), *files], **more)
+
+
+def unpacked(place, pack, *options, status=0):
+    """Unpack; return the folder and what was printed."""
+    folder = place.path('unpacked')
+    shutil.rmtree(folder, ignore_errors=True)
+    out, err = tool('unpack', *options, pack, folder, status=status)
+    return folder, out.decode().replace(place.folder, 'FOLDER'), err
+
+
+def strangers_command(place):
+    """What becomes of STRANGERS, one option a line, and the warnings."""
+    _, out, err = unpacked(place, strangers_pack(place), '--qemu=qemu')
+    words = re.sub(r' (-[a-z_LMA-Z-]+)(?= |$)', r'\n\1', out)
+    err = re.sub('belongs to QEMU .*', 'belongs to QEMU VERSION', err)
+    return (words + re.sub('qemu-replay unpack: ', '', err)).encode()
+
+
+@test
+def command_of_a_stranger_is_golden(place):
+    """Each option that asks for something of the host is replaced, or left out
+    with a warning.
+    """
+    equal(strangers_command(place).decode().splitlines(),
+          Place.read(os.path.join(GOLDEN, 'stranger.txt')).decode()
+          .splitlines(), 'the command')
+
+
+@test
+def command_of_a_stranger_names_only_its_folder(place):
+    """No word of the command but texts for the guest names a file elsewhere,
+    and a shell takes it as the words that JSON has.
+    """
+    folder, out, _ = unpacked(place, strangers_pack(place), '--qemu=qemu')
+    _, more, _ = unpacked(place, strangers_pack(place), '--qemu=qemu',
+                          '--output=json')
+    words = json.loads(more)['command']
+    shell, _ = run('bash', '-c', f'printf "%s\\n" {out}')
+    equal(shell.decode().split('\n')[:-1], words, 'what a shell makes of it')
+    check(set(out.encode()) <= HARMLESS, 'control characters')
+    text = '\n'.join(words)
+    for word in words[1:]:
+        if 'root=/dev/sda' in word or word in ('opt/b,string=/x',
+                                               'type=1,serial=a/b',
+                                               'secret,id=s1,data=a/b,,c'):
+            continue
+        rest = re.sub(r'FOLDER/unpacked/[A-Za-z0-9./-]+', '', word)
+        check('/' not in rest and '..' not in word, f'{word} in {text}')
+    for word in ('evil', 'shadow', 'secret.txt', 'passwd', 'example.org', 'ssh', 'nbd',
+                 'fat', 'vfio', 'mtp', 'kvm', 'exec', 'socket', 'rr=record', 'hostfwd'):
+        check(word not in text, f'{word} in {text}')
+    equal(sorted(os.listdir(folder)), [
+        'disk.img', 'firmware', 'kernel', 'output', 'recording.rr',
+        'top.qcow2'], 'the folder')
+
+
+@test
+def snapshot_of_a_stranger_needs_trust(place):
+    """QEMU trusts a snapshot, so unpack prints no command that loads one."""
+    argv = ['qemu', '-m', '64']
+    pack = strangers_pack(place, argv, pairs={'info.rrsnapshot': 'begin'})
+    folder, out, err = unpacked(place, pack, status=1)
+    equal(out, '', 'the command')
+    check('begins at a snapshot' in err and '--trust-snapshot' in err, err)
+    check(os.path.exists(os.path.join(folder, 'kernel')), 'no files')
+    _, out, _ = unpacked(place, pack, '--trust-snapshot')
+    check('rrsnapshot=begin' in out, out)
+
+
+def link_to(target):
+    """An entry that is a symbolic link, as Unix programs store it."""
+    info = zipfile.ZipInfo('kernel')
+    info.create_system = 3
+    info.external_attr = 0o120777 << 16
+    # libarchive's own field gives the type to readers that read in order
+    info.extra = struct.pack('<HHBHHI', 0x6c78, 9, 7, 3 << 8, 0,
+                             0o120777 << 16)
+    return info, target.encode()
+
+
+@test
+def hostile_packs_are_refused(place):
+    """Nothing is written outside, and nothing stays in the folder."""
+    record = forge.recording(forge.command(['qemu', '-m', '64']))
+    kernel = b'kernel'
+    first = forge.entry('recording.rr', record, role='recording')
+    good = [first, forge.entry('kernel', kernel)]
+    body = [('recording.rr', record), ('kernel', kernel)]
+
+    def files(*more):
+        return ('manifest.json', forge.manifest([first, *more])), *body[:1]
+
+    def named(name):
+        return *files(forge.entry(name, kernel)), (name, kernel)
+
+    loop = [forge.entry('a', kernel, **{'disk-format': 'qcow2',
+                                        'backing': 'b'}),
+            forge.entry('b', kernel, **{'disk-format': 'qcow2',
+                                        'backing': 'a'})]
+    data_file = forge.qcow2(features=4)
+    backed = forge.qcow2('/etc/shadow')
+    vmdk = b'# Disk DescriptorFile\nRW 1 FLAT "/etc/shadow" 0\n'
+    disk = {'role': 'disk', 'disk-format': 'qcow2'}
+    big = bytes(1 << 20)
+    packs = {
+        'no manifest': (body, 'its first entry is not manifest.json'),
+        'manifest last': ([*body, ('manifest.json', forge.manifest(good))],
+                          'its first entry is not'),
+        'no JSON': ([('manifest.json', b'{')], 'manifest.json is damaged'),
+        'list': ([('manifest.json', b'[]')], 'it is no object'),
+        'byte 0': ([('manifest.json', b'{}\0')], 'it has a byte 0'),
+        'long manifest': ([('manifest.json', b' ' * (5 << 20))],
+                          'an entry is too long'),
+        'deep JSON': ([('manifest.json', b'[' * 100000)],
+                      'manifest.json is damaged'),
+        'other format': ([('manifest.json', forge.manifest(good, format='x'))],
+                         "the format is not qemu-replay-pack, found 'x'"),
+        'newer': ([('manifest.json', forge.manifest(good, version=2))],
+                  'the pack has version 2'),
+        'no recording': ([('manifest.json', forge.manifest(good[1:])),
+                          body[1]], 'it has no recording.rr'),
+        'absolute': (named('/tmp/kernel'), 'invalid name'),
+        'parent': (named('../kernel'), 'invalid name'),
+        'inner parent': (named('firmware/../../kernel'), 'invalid name'),
+        'folder': (named('a/kernel'), 'invalid name'),
+        'dot': (named('firmware/.'), 'invalid name'),
+        'empty': (named('firmware/'), 'invalid name'),
+        'control': (named('ker\x1b[31mnel'), 'invalid name'),
+        'manifest': (named('manifest.json'), 'invalid name'),
+        'same name': (files(good[1], good[1]), 'two files have the same name'),
+        'hash': (files({**good[1], 'sha256': 'x' * 64}), 'needs 64 digits'),
+        'negative': (files({**good[1], 'bytes': -1}), 'a file needs'),
+        'loop': (files(*loop), 'chain of backing files is too long'),
+        'raw with backing': (files({**loop[0], 'disk-format': 'raw'}),
+                             'only qcow2 has a backing file'),
+        'no backing': (files({**loop[0], 'backing': '/etc/shadow'}),
+                       'a backing file is missing'),
+        'unknown entry': ([*files(), body[1]], 'the manifest does not have'),
+        'missing entry': (files(good[1]), 'is missing'),
+        'left out': ([*files({**good[1], 'left-out': True}), body[1]],
+                     'the manifest does not have'),
+        'twice': ([*files(good[1]), body[1], body[1]], 'there twice'),
+        'link': ([*files(good[1]), link_to('/etc/shadow')], 'is no file'),
+        'directory': ([*files(good[1]), ('kernel/', b'')],
+                      'an entry is no file'),
+        'longer': ([*files({**good[1], 'bytes': 5}), body[1]],
+                   'longer than the manifest says'),
+        'shorter': ([*files({**good[1], 'bytes': 7}), body[1]],
+                    'has other bytes than the manifest says'),
+        'changed': ([*files(good[1]), ('kernel', b'Kernel')],
+                    'has other bytes than the manifest says'),
+        'too much': (files({**good[1], 'bytes': 1 << 62},
+                           {**good[1], 'name': 'k', 'bytes': 1 << 62}),
+                     'but the limit is 8589934592'),
+        'zeros': ([*files({**good[1], 'bytes': 9}), ('kernel', big)],
+                  'longer than the manifest says'),
+        'data file': ([*files(forge.entry('d', data_file, **disk)),
+                       ('d', data_file)], 'its data is in another file'),
+        'backing file': ([*files(forge.entry('d', backed, **disk)),
+                          ('d', backed)], 'another header'),
+        'raw as qcow2': ([*files(forge.entry('d', kernel, **disk)),
+                          ('d', kernel)], 'another header'),
+        'vmdk': ([*files(forge.entry('d', vmdk, **disk)), ('d', vmdk)],
+                 'it has the format vmdk'),
+        'no command line': (
+            [('manifest.json', forge.manifest(
+                [forge.entry('recording.rr', forge.recording({'a': 'b'}))])),
+             ('recording.rr', forge.recording({'a': 'b'}))],
+            'does not have its command line'),
+        'bad escape': (
+            [('manifest.json', forge.manifest(
+                [forge.entry('recording.rr', forge.recording(
+                    {'info.argv.0': 'a', 'info.argv.1': '\\x00'}))])),
+             ('recording.rr', forge.recording(
+                 {'info.argv.0': 'a', 'info.argv.1': '\\x00'}))],
+            'the command line in the recording is damaged'),
+        'no recording in it': (
+            [('manifest.json', forge.manifest(
+                [forge.entry('recording.rr', b'x')])), ('recording.rr', b'x')],
+            'is not a recording'),
+    }
+    folder = place.path('unpacked')
+    shutil.rmtree(folder, ignore_errors=True)
+    Place.write(place.path('hostile.zip'), b'')
+    before = sorted(os.listdir(place.folder))
+    for name, (entries, message) in packs.items():
+        pack = forge.write_pack(place.path('hostile.zip'), entries)
+        _, err = tool('unpack', pack, folder, status=2)
+        check(message in err, f'{name}: "{message}" is not in {err}')
+        check(set(err.encode()) <= HARMLESS, f'{name}: {err!r}')
+        equal(sorted(os.listdir(place.folder)), before, name)
+
+
+@test
+def damaged_packs_give_a_message(place):
+    """Every prefix of a pack, and flipped bytes."""
+    data = Place.read(strangers_pack(place, ['qemu', '-m', '64']))
+    bad, folder = place.path('bad.zip'), place.path('unpacked')
+    variants = [data[:n] for n in range(0, data.rindex(b'PK\x01\x02'), 97)]
+    variants += [data[:n] + bytes([data[n] ^ 0x40]) + data[n + 1:]
+                 for n in range(0, len(data), 41)]
+    failed = 0
+    for variant in variants:
+        Place.write(bad, variant)
+        shutil.rmtree(folder, ignore_errors=True)
+        done = subprocess.run([TOOL, 'unpack', bad, folder], check=False,
+                              stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=CEILING_S)
+        check(done.returncode in (0, 2), f'{done.returncode} {done.stderr}')
+        check(set(done.stderr) <= HARMLESS, done.stderr)
+        if done.returncode:
+            failed += 1
+            check(done.stderr and not done.stdout and
+                  not os.path.exists(folder), done.stderr)
+    check(failed > len(variants) / 2, f'only {failed} were refused')
+
+
+@test
+def folder_of_unpack_must_be_empty(place):
+    pack = strangers_pack(place, ['qemu', '-m', '64'])
+    folder = place.path('full')
+    os.mkdir(folder)
+    tool('unpack', pack, folder)
+    _, err = tool('unpack', pack, folder, status=2)
+    check('is not empty' in err, err)
+    check(os.path.exists(os.path.join(folder, 'kernel')), 'it was removed')
+    os.mkdir(place.path('empty'))
+    os.symlink(place.path('empty'), place.path('link'))
+    _, err = tool('unpack', pack, place.path('link'), status=2)
+    check('cannot open the folder' in err, err)
+    equal(os.listdir(place.path('empty')), [], 'the folder behind a link')
+    _, err = tool('unpack', '--limit=100', pack, place.path('small'), status=2)
+    check('but the limit is 100' in err, err)
+
+
+@test
+def pack_has_what_the_command_line_names(place):
+    """Relative names begin where the recorder ran; images bring their backing
+    files; the same files give the same pack.
+    """
+    there = place.path('there')
+    os.makedirs(os.path.join(there, 'sub'))
+    kernel = Place.write(os.path.join(there, 'kernel'), b'kernel' * 1000)
+    base = Place.write(os.path.join(there, 'sub', 'base.raw'),
+                       b'\0' * 100000 + b'base')
+    top = Place.write(os.path.join(there, 'sub', 'top.qcow2'),
+                      forge.qcow2('base.raw'))
+    rom = Place.write(os.path.join(there, 'rom.bin'), b'rom')
+    digest = {path: hashlib.sha256(Place.read(path)).hexdigest()
+              for path in (kernel, base, top, rom)}
+    record = Place.write(place.path('record.rr'), forge.recording({
+        'qemu': '7.2', 'info.qemu': '7.2.22', 'icount.shift': 'auto',
+        'info.directory': there,
+        'info.file.kernel.0': f'{digest[kernel]}, 6000 bytes, kernel',
+        'info.file.rom.0': f'{digest[rom]}, 3 bytes, {rom}',
+        **forge.command(['/bin/qemu', '-kernel', 'kernel', '-hda',
+                         'sub/top.qcow2', '-append', 'a "b" c',
+                         '-vnc', ':0'])}))
+    pack, again = place.path('my.zip'), place.path('again.zip')
+    equal(parsed('pack', record, pack), forge.manifest([
+        {'name': name, 'role': role, 'path': path,
+         'bytes': os.path.getsize(real),
+         'sha256': hashlib.sha256(Place.read(real)).hexdigest(), **more,
+         'left-out': False}
+        for name, role, path, real, more in (
+            ('recording.rr', 'recording', record, record, {}),
+            ('kernel', 'kernel', 'kernel', kernel, {}),
+            ('disk.img', 'disk', 'sub/top.qcow2', top,
+             {'disk-format': 'qcow2', 'backing': 'disk-1.img'}),
+            ('disk-1.img', 'backing', 'sub/base.raw', base,
+             {'disk-format': 'raw'}),
+            ('firmware/rom.bin', 'rom', rom, rom, {}))],
+        qemu='7.2.22', command=['/bin/qemu', '-kernel', 'kernel', '-hda',
+                                'sub/top.qcow2', '-append', 'a "b" c',
+                                '-vnc', ':0']), 'the manifest')
+    tool('pack', '--directory', there, record, again)
+    equal(Place.read(again), Place.read(pack), 'the same pack')
+    equal(os.stat(pack).st_mode & 0o777, 0o600, 'its mode')
+    with zipfile.ZipFile(pack) as opened:
+        equal(opened.testzip(), None, 'what another program finds')
+        equal(opened.namelist(), ['manifest.json', 'recording.rr', 'kernel',
+                                  'disk.img', 'disk-1.img',
+                                  'firmware/rom.bin'], 'its entries')
+    folder, out, _ = unpacked(place, pack, '--qemu=qemu')
+    for path, name in ((kernel, 'kernel'), (top, 'disk.img'),
+                       (base, 'disk-1.img'), (rom, 'firmware/rom.bin'),
+                       (record, 'recording.rr')):
+        equal(Place.read(os.path.join(folder, name)), Place.read(path), name)
+    equal(shlex.split(out), [
+        'qemu', '-L', 'FOLDER/unpacked/firmware', '-icount', 'shift=auto,'
+        'rr=replay,rrfile=FOLDER/unpacked/recording.rr', '-display', 'none',
+        '-kernel', 'FOLDER/unpacked/kernel', '-drive', 'media=disk,index=0,'
+        'backing.driver=raw,backing.file.driver=file,backing.file.filename='
+        'FOLDER/unpacked/disk-1.img,driver=qcow2,file.driver=file,'
+        'file.filename=FOLDER/unpacked/disk.img', '-append', 'a "b" c',
+        '-serial', 'file:FOLDER/unpacked/output/serial0', '-monitor', 'none'],
+        'the command')
+
+    # without its disks
+    tool('pack', '--without-disks', record, place.path('small.zip'))
+    folder, out, err = unpacked(place, place.path('small.zip'), '--qemu=qemu')
+    for path, name in (top, 'disk.img'), (base, 'disk-1.img'):
+        check(f'{os.path.getsize(path)} bytes and SHA-256 {digest[path]} into '
+              f"'{folder}/{name}'" in err, err)
+        check(not os.path.exists(os.path.join(folder, name)), name)
+        check(f'filename=FOLDER/unpacked/{name}' in out, out)
+
+    # what cannot be packed
+    for change, message in (
+            (lambda: Place.write(kernel, b'other'), 'has changed since'),
+            (lambda: os.remove(kernel), 'No such file'),
+            (lambda: Place.write(top, forge.qcow2('nbd://x')), 'has a colon'),
+            (lambda: Place.write(top, forge.qcow2('top.qcow2',
+                                                  backing_format='qcow2')),
+             'is its own backing file'),
+            (lambda: Place.write(top, b'KDMV'), 'it has the format vmdk'),
+            (lambda: os.mkfifo(top + '.new') or os.replace(top + '.new', top),
+             'is not a regular file')):
+        change()
+        _, err = tool('pack', record, place.path('no.zip'), status=2)
+        check(message in err, f'{message} is not in {err}')
+        check(not os.path.exists(place.path('no.zip')), 'a part of a pack')
+        if 'kernel' in err:
+            Place.write(kernel, b'kernel' * 1000)
+
+
+@test
+def packed_recording_replays(place):
+    """A recording of QEMU, with its firmware and another place for its files;
+    filter-dump has to be there again, and writes into the folder.
+    """
+    recording, _ = place.recording()
+    pack = place.path('made.zip')
+    equal(parsed('info', recording)['description']['info.directory'],
+          os.getcwd(), 'where the recorder ran')
+    tool('pack', recording, pack)
+    folder, out, err = unpacked(place, pack)
+    equal(err, '', 'warnings')
+    run('bash', '-c', out.replace('FOLDER', place.folder))
+    check(os.path.exists(os.path.join(folder, 'output/d0.pcap')), out)
+    _, err = tool('pack', recording, pack, status=2)
+    check('already exists' in err, err)
+    _, err = tool('pack', '--limit=1000', recording, place.path('no.zip'),
+                  status=2)
+    check('but the limit is 1000' in err and '--without-disks' in err, err)
+
+
 # --- bad input --------------------------------------------------------------
 
 @test
@@ -708,7 +1140,14 @@ def unusable_files_and_options(place):
             (('stats', '--plot', place.kept, place.kept),
              'the file is a recording'),
             (('cut', place.kept, place.kept), 'already exists'),
-            (('verify', place.path('none')), 'No such file')):
+            (('verify', place.path('none')), 'No such file'),
+            (('pack', place.kept, place.path('none')), 'earlier version'),
+            (('pack', '--limit=x', place.kept, place.path('none')),
+             "'x' is not a number"),
+            (('unpack', place.path('none'), place.path('none')),
+             'No such file'),
+            (('unpack', place.kept, place.path('none')),
+             'cannot read the pack')):
         _, err = tool(*words, status=2)
         check(message in err, f'{words}: {err}')
     with open('/dev/full', 'wb') as full:
@@ -758,6 +1197,7 @@ def update_golden(place):
     os.makedirs(GOLDEN, exist_ok=True)
     for name in GOLDEN_OUTPUTS:
         Place.write(os.path.join(GOLDEN, name), golden_output(place, name))
+    Place.write(os.path.join(GOLDEN, 'stranger.txt'), strangers_command(place))
 
 
 def main():
