@@ -885,7 +885,7 @@ static void replay_net_run(ReplayEvent *ev)
     replay_net_capture(p->adapter, (ReplayPcapngPacket) {
         .flags = p->flags,
         .event = p->event,
-        .packet = p->packet,
+        .packet = p->packet + 1,
         .data = p->data,
         .len_bytes = p->len_bytes,
     }, true);

@@ -34,7 +34,7 @@ typedef struct ReplayPcapngPacket {
     uint64_t time_ns;           /* virtual time */
     uint64_t icount;
     uint64_t event;             /* number of its event */
-    uint64_t packet;            /* number of the packet, unless @is_sent */
+    uint64_t packet;            /* its number, from 1, unless @is_sent */
     const uint8_t *data;        /* a virtio header may come first */
     size_t len_bytes;
 } ReplayPcapngPacket;

@@ -28,7 +28,7 @@ static bool cut_event(Cut *c, const ReplayLogEvent *ev)
     uint64_t num[REPLAY_LOG_NUMS_MAX];
     bool is_last = false;
 
-    if (ev->icount > c->until || ev->packet > c->until_packet) {
+    if (ev->icount > c->until || ev->packet >= c->until_packet) {
         return true;
     }
     memcpy(num, ev->num, sizeof(num));
@@ -43,7 +43,8 @@ static bool cut_event(Cut *c, const ReplayLogEvent *ev)
     c->ends_by_itself |= ev->kind == REPLAY_EV_SHUTDOWN;
     replay_log_write_event(c->w, ev->kind, num, ev->data, ev->len_bytes);
     return is_last || replay_log_writer_error(c->w) ||
-           (ev->kind == REPLAY_EV_ASYNC_NET && ev->packet == c->until_packet);
+           (ev->kind == REPLAY_EV_ASYNC_NET &&
+            event_packet_number(ev) == c->until_packet);
 }
 
 /*
@@ -111,7 +112,8 @@ static int cut_run(int argc, char **argv)
         { "until", 0, 0, G_OPTION_ARG_STRING, &until,
           "end at this instruction count", "ICOUNT" },
         { "until-packet", 0, 0, G_OPTION_ARG_STRING, &until_packet,
-          "end behind the packet from outside with this number", "N" },
+          "end behind the packet from outside with this number, from 1",
+          "N" },
         { }
     };
     ToolArgs args = {
@@ -122,7 +124,7 @@ static int cut_run(int argc, char **argv)
             "good: a recording that was cut\nbecomes a complete one. OUT has a "
             "UUID of its own, so snapshots of FILE do not\nbelong to it.\n\n"
             "Example: a short recording with the first 100 packets\n"
-            "  qemu-replay cut --until-packet 99 my.rr short.rr\n",
+            "  qemu-replay cut --until-packet 100 my.rr short.rr\n",
         .entries = entries,
         .n_min = 2,
         .n_max = 2,

@@ -98,7 +98,7 @@ bool event_packet(const Recording *r, const ReplayLogEvent *ev,
         .time_ns = r->time_ns,
         .icount = ev->icount,
         .event = ev->number,
-        .packet = ev->packet,
+        .packet = event_packet_number(ev),
         .data = ev->data,
         .len_bytes = ev->len_bytes,
     };
@@ -202,7 +202,7 @@ void event_json(JSONWriter *w, const Recording *r, const ReplayLogEvent *ev)
                                         ? "received" : "sent");
     }
     if (ev->kind == REPLAY_EV_ASYNC_NET) {
-        json_writer_uint64(w, "packet", ev->packet);
+        json_writer_uint64(w, "packet", event_packet_number(ev));
     }
     for (i = 0; i < ev->n_nums; i++) {
         const char *name = event_field(ev->kind, i) ?: "?";

@@ -124,14 +124,14 @@ static bool filter_takes(const Filter *f, const ReplayLogEvent *ev)
         return false;
     }
     return !f->has_packets || (ev->kind == REPLAY_EV_ASYNC_NET &&
-                               ev->packet >= f->first &&
-                               ev->packet <= f->last);
+                               event_packet_number(ev) >= f->first &&
+                               event_packet_number(ev) <= f->last);
 }
 
 /* Returns: whether no event from @ev on can be in the list. */
 static bool filter_is_done(const Filter *f, const ReplayLogEvent *ev)
 {
-    return ev->icount > f->until || (f->has_packets && ev->packet > f->last);
+    return ev->icount > f->until || (f->has_packets && ev->packet >= f->last);
 }
 
 static void put_left(GString *out, const char *text, int width)
@@ -164,7 +164,7 @@ static void list_human(GString *out, const Recording *r,
         put_left(out, ev->kind == REPLAY_EV_ASYNC_NET ? "<" : ">", 1);
         if (ev->kind == REPLAY_EV_ASYNC_NET) {
             g_string_append(out, "packet ");
-            tool_put_u64(out, ev->packet, 1, ' ');
+            tool_put_u64(out, event_packet_number(ev), 1, ' ');
             g_string_append_c(out, ' ');
         }
     }
@@ -232,7 +232,8 @@ static int list_run(int argc, char **argv)
         { "until", 0, 0, G_OPTION_ARG_STRING, &until,
           "end behind this instruction count", "ICOUNT" },
         { "packets", 0, 0, G_OPTION_ARG_STRING, &packets,
-          "list only the packets from outside with these numbers", "A-B" },
+          "list only the packets from outside with these numbers, "
+          "from 1", "A-B" },
         { "follow", 'f', 0, G_OPTION_ARG_NONE, &follow,
           "wait for more events until the recorder ends", NULL },
         { }

@@ -110,14 +110,14 @@ void report_row(GString *out, const Recording *r, const ReplayLogEvent *ev,
     put_number(out, ev->num[0]);
     put_number(out, !is_received);
     put_number(out, ev->data ? ev->len_bytes : ev->num[1]);
-    put_number(out, ev->packet - last->packet);
+    put_number(out, event_packet_number(ev) - last->packet);
     event_summary(summary, r, ev);
     put_html(out, summary->str);
     g_string_append_c(out, '\n');
     last->event = ev->number;
     last->icount = ev->icount;
     last->time_ns = r->time_ns;
-    last->packet = ev->packet;
+    last->packet = event_packet_number(ev);
 }
 
 static void report_write(Report *p, const GString *text)

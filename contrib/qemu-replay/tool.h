@@ -153,6 +153,15 @@ const char *recording_adapter(const Recording *r, uint64_t number);
 /* Returns: whether @ev belongs to an adapter, whose number is in *@number. */
 bool event_adapter(const ReplayLogEvent *ev, uint64_t *number);
 
+/*
+ * Returns: the number of a packet from outside, or of the next one, counted
+ * from 1 as replay-seek does.
+ */
+static inline uint64_t event_packet_number(const ReplayLogEvent *ev)
+{
+    return ev->packet + 1;
+}
+
 /* Returns: whether @ev has the bytes of a packet, which go to *@p. */
 bool event_packet(const Recording *r, const ReplayLogEvent *ev,
                   ReplayPcapngPacket *p);

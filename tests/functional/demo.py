@@ -91,8 +91,8 @@ differ only in rr=, and neither writes to disk.img.
 
 
 def look_into(tool, recording):
-    say(f'''What is in the recording, its packets for Wireshark, and the instruction of
-packet 100, to which the monitor command replay_break takes a replay:
+    say(f'''What is in the recording, its packets for Wireshark, and packet 100, to which
+the monitor command "replay_seek packet=100" takes a replay:
 
   {tool} info {recording}
   {tool} pcap {recording} - | tshark -r -
