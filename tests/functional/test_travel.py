@@ -11,8 +11,10 @@ controllers, memory, and what the adapters have counted.
 """
 
 import hashlib
+import json
 import os
 import random
+import subprocess
 
 import faults
 import messages
@@ -25,6 +27,9 @@ FILE = rr.Payload(1500000)
 # Places of each kind, and visits to them.
 PLACES = 3
 VISITS = 15
+
+# Packets of a list to which a replay goes.
+LISTED = 100
 
 
 def human(run, line):
@@ -165,6 +170,36 @@ def disk(test):
     is_always_the_same(
         test, 'virtio-net-pci', steps=(kind.step,),
         arguments=[word.format(image=path) for word in kind.arguments])
+
+
+def listed(recording):
+    """The packets from outside, as qemu-replay lists them."""
+    tool = os.path.join(os.path.dirname(rr.QEMU), 'qemu-replay')
+    done = subprocess.run(
+        [tool, 'list', '--output=json', '--kind', 'async-net', recording],
+        capture_output=True, check=True)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    return [event for event in events if 'packet' in event]
+
+
+@rr.scenario('travel/listed-packets/are-where-the-list-says')
+def listed_packets(test):
+    """The replay goes to packets that were chosen at random in the list.  The
+    adapter's own number leads to the same place.
+    """
+    machine, recorded = record(test, 'virtio-net-pci')
+    packets = listed(recorded.recording)
+    rr.check([event['packet'] for event in packets]
+             == list(range(1, len(packets) + 1)), 'the numbers of the list')
+    run = test.run(machine, 'replay', extra=('-S',))
+    for event in random.Random(4).sample(packets, LISTED):
+        where = event['icount'], event['event'], event['packet']
+        for adapter in {}, {'adapter': 'n0'}:
+            now = seek(run, packet=event['packet'], **adapter)
+            there = now['icount'], now['events'], now['next-packet']
+            rr.check(there == where, f'it is at {there}, not at {where}')
+    run.kill()
+    test.note(f'{LISTED} of {len(packets)} packets')
 
 
 @rr.scenario('travel/end/goes-back')
