@@ -41,7 +41,8 @@ uint32_t replay_log_crc(const uint8_t *p, size_t len);
 
 /*
  * Returns: an owned copy of @s with at most @max bytes that is safe to show to
- * a user: UTF-8 without control characters.
+ * a user: UTF-8 without control characters and without characters that change
+ * the order in which others are shown; each is replaced by '?'.
  */
 char *replay_log_str_clean(const char *s, size_t max);
 

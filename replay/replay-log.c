@@ -157,9 +157,16 @@ static bool replay_log_is_control(gunichar c)
     return c < 0x20 || (c >= 0x7f && c < 0xa0);
 }
 
+/* It changes the order in which what follows is shown (Unicode, UAX #9). */
+static bool replay_log_is_direction(gunichar c)
+{
+    return c == 0x061c || c == 0x200e || c == 0x200f
+           || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
 /*
- * Returns: whether the @len bytes at @s are safe to show to a user: UTF-8
- * without control characters.
+ * Returns: whether the @len bytes at @s are a valid string: UTF-8 without
+ * control characters.
  */
 static bool replay_log_str_ok(const uint8_t *s, size_t len)
 {
@@ -185,8 +192,9 @@ char *replay_log_str_clean(const char *s, size_t max)
 
     for (p = valid; *p; p = g_utf8_next_char(p)) {
         size_t n = g_utf8_next_char(p) - p;
+        gunichar c = g_utf8_get_char(p);
 
-        if (replay_log_is_control(g_utf8_get_char(p))) {
+        if (replay_log_is_control(c) || replay_log_is_direction(c)) {
             g_string_append_c(clean, '?');
         } else if (clean->len + n <= max) {
             g_string_append_len(clean, p, n);
@@ -216,7 +224,7 @@ static void replay_log_str_save(GByteArray *out, const char *s)
  */
 static char *replay_log_str_load(ReplayLogInput *in, size_t max)
 {
-    char *s;
+    g_autofree char *s = NULL;
     uint64_t len;
 
     if (!replay_log_varint_load(in, &len) || len > max ||
@@ -225,7 +233,7 @@ static char *replay_log_str_load(ReplayLogInput *in, size_t max)
     }
     s = g_strndup((const char *)in->p, len);
     in->p += len;
-    return s;
+    return replay_log_str_clean(s, max);
 }
 
 static void replay_log_num_save(GByteArray *out, uint64_t v)

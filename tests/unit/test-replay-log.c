@@ -360,6 +360,7 @@ static void test_description(void)
     replay_log_description_add(d, "machine", "pc");
     replay_log_description_add(d, "hostile", "a\033[2Jb\x7f\xc2\x9b");
     replay_log_description_add(d, "latin1", "caf\xe9");
+    replay_log_description_add(d, "turned", "gpj.\xe2\x80\xae" "exe");
     replay_log_description_add(d, "long", too_long);
     replay_log_description_add(d, "empty", "");
     w = replay_log_writer_open(path, 0, &error_abort);
@@ -371,8 +372,8 @@ static void test_description(void)
     r = replay_log_reader_open(path, &error_abort);
     g_assert_true(qemu_uuid_is_equal(&uuid, replay_log_reader_uuid(r)));
     got = replay_log_reader_description(r);
-    g_assert_cmpint(replay_log_description_count(got), ==, 5);
-    for (i = 0; i < 5; i++) {
+    g_assert_cmpint(replay_log_description_count(got), ==, 6);
+    for (i = 0; i < 6; i++) {
         const char *value_of_d;
         const char *key_of_d = replay_log_description_nth(d, i, &value_of_d);
 
@@ -385,6 +386,8 @@ static void test_description(void)
                     "a?[2Jb??");
     g_assert_cmpstr(replay_log_description_get(got, "latin1"), ==,
                     "caf\xef\xbf\xbd");
+    g_assert_cmpstr(replay_log_description_get(got, "turned"), ==,
+                    "gpj.?exe");
     g_assert_cmpint(strlen(replay_log_description_get(got, "long")), ==,
                     REPLAY_LOG_DESC_STR_MAX);
     g_assert_null(replay_log_description_get(got, "none"));
@@ -1514,6 +1517,23 @@ static void test_forged_description(gconstpointer opaque)
     check_bytes(f->data, f->len, REPLAY_LOG_IO_ERROR, 0, t->part);
 }
 
+/* A description of a stranger turns the direction of text. */
+static void test_forged_direction(void)
+{
+    g_autoptr(GByteArray) f = g_byte_array_new();
+    g_autofree char *path = test_path();
+    Forged desc = { 1, PAYLOAD("\1k\10a\xe2\x80\xae" "b\xd8\x9c" "c") };
+    ReplayLogReader *r;
+
+    forge_header(f, REPLAY_LOG_VERSION, 0, 0);
+    forge_chunk(f, &desc);
+    g_file_set_contents(path, (char *)f->data, f->len, NULL);
+    r = replay_log_reader_open(path, &error_abort);
+    g_assert_cmpstr(replay_log_description_get(
+                        replay_log_reader_description(r), "k"), ==, "a?b?c");
+    replay_log_reader_close(r);
+}
+
 static void test_too_many_keys(void)
 {
     g_autoptr(GByteArray) f = g_byte_array_new();
@@ -2273,6 +2293,7 @@ static const Test tests[] = {
     { "truncated-file/reads-to-the-cut", test_truncated },
     { "moved-chunks/reports", test_moved_chunks },
 
+    { "forged-direction/is-replaced", test_forged_direction },
     { "too-many-keys/reports", test_too_many_keys },
     { "end-of-another-length/reports", test_end_of_another_length },
     { "end-of-other-kinds/reports", test_end_of_other_kinds },
