@@ -10,12 +10,80 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qapi/qapi-types-run-state.h"
+#include "sysemu/replay-net.h"
 #include "tool.h"
 
 /* A flag that packets from outside can have, as replay-net.c checks it. */
 #define PACKET_FLAG_RAW     1
 /* The last of replay-request.c's requests. */
 #define REQUEST_LAST        3
+
+/* What was read, to be compared with what the end chunk says. */
+typedef struct Counts {
+    uint64_t by_kind[REPLAY_LOG_KINDS];
+    struct {
+        uint64_t packets;           /* from outside */
+        uint64_t bytes;             /* of these */
+    } adapter[REPLAY_LOG_ADAPTERS_MAX];
+} Counts;
+
+static void counts_add(Counts *c, const ReplayLogEvent *ev)
+{
+    c->by_kind[ev->kind]++;
+    if (ev->kind == REPLAY_EV_ASYNC_NET) {
+        c->adapter[ev->num[0]].packets++;
+        c->adapter[ev->num[0]].bytes += ev->len_bytes;
+    }
+}
+
+/* Returns: whether the totals of a complete recording are @c. */
+static bool counts_are_totals(const Counts *c, Recording *r, Error **errp)
+{
+    g_autofree ReplayLogTotals *t = g_new0(ReplayLogTotals, 1);
+    size_t i;
+
+    if (!replay_log_reader_totals(r->reader, t)) {
+        return true;
+    }
+    for (i = 0; i < REPLAY_LOG_KINDS; i++) {
+        if (c->by_kind[i] != t->by_kind[i]) {
+            error_setg(errp, "recording '%s' is damaged: its end counts %"
+                       PRIu64 " events '%s', but it has %" PRIu64, r->path,
+                       t->by_kind[i], replay_log_event_name(i),
+                       c->by_kind[i]);
+            return false;
+        }
+    }
+    for (i = 0; i < REPLAY_LOG_ADAPTERS_MAX; i++) {
+        uint64_t packets = i < t->n_adapters ? t->adapter[i].packets : 0;
+        uint64_t bytes = i < t->n_adapters ? t->adapter[i].bytes : 0;
+
+        if (c->adapter[i].packets != packets || c->adapter[i].bytes != bytes) {
+            error_setg(errp, "recording '%s' is damaged: its end counts %"
+                       PRIu64 " packets and %" PRIu64 " bytes for the adapter "
+                       "%zu, but it has %" PRIu64 " and %" PRIu64, r->path,
+                       packets, bytes, i, c->adapter[i].packets,
+                       c->adapter[i].bytes);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Returns: NULL, or what is wrong with a packet from outside. */
+static const char *verify_packet(const Recording *r, const ReplayLogEvent *ev)
+{
+    if (!ev->len_bytes || ev->len_bytes > REPLAY_NET_PACKET_MAX_BYTES) {
+        return "has a length that no packet has";
+    }
+    if (ev->len_bytes <= r->adapter[ev->num[0]].vnet_hdr_bytes) {
+        return "is not longer than its virtio header";
+    }
+    if (ev->num[1] & ~(uint64_t)PACKET_FLAG_RAW) {
+        return "has unknown flags";
+    }
+    return NULL;
+}
 
 /* Returns: NULL, or what is wrong with a well-formed event. */
 static const char *verify_event(const Recording *r, const ReplayLogEvent *ev)
@@ -27,8 +95,7 @@ static const char *verify_event(const Recording *r, const ReplayLogEvent *ev)
     }
     switch (ev->kind) {
     case REPLAY_EV_ASYNC_NET:
-        return ev->num[1] & ~(uint64_t)PACKET_FLAG_RAW ?
-               "has unknown flags" : NULL;
+        return verify_packet(r, ev);
     case REPLAY_EV_NET_SENT:
         return ev->num[2] > UINT32_MAX ?
                "has a checksum with more than 32 bits" : NULL;
@@ -44,10 +111,14 @@ static const char *verify_event(const Recording *r, const ReplayLogEvent *ev)
     return NULL;
 }
 
-/* Returns: the status of the first fault; REPLAY_LOG_END if there is none. */
+/*
+ * @errp: not NULL; set unless all is good
+ * Returns: the status of the first fault; REPLAY_LOG_END if there is none.
+ */
 static ReplayLogStatus verify_all(Recording *r, ReplayLogEvent *ev,
                                   Error **errp)
 {
+    g_autofree Counts *counts = g_new0(Counts, 1);
     ReplayLogStatus status;
 
     while ((status = recording_next(r, ev, errp)) == REPLAY_LOG_OK) {
@@ -60,8 +131,15 @@ static ReplayLogStatus verify_all(Recording *r, ReplayLogEvent *ev,
                        replay_log_event_name(ev->kind), why);
             return REPLAY_LOG_DAMAGED;
         }
+        counts_add(counts, ev);
     }
-    return status;
+    if (status != REPLAY_LOG_END) {
+        return status;
+    }
+    error_free(*errp);
+    *errp = NULL;
+    return counts_are_totals(counts, r, errp) ? REPLAY_LOG_END
+                                              : REPLAY_LOG_DAMAGED;
 }
 
 /* Says what was verified, or which fault was found. */

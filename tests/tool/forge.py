@@ -64,6 +64,16 @@ def recording(pairs):
     return header + chunk + struct.pack('<I', crc32c(chunk)) + payload
 
 
+def with_other_end(data, change):
+    """A complete recording whose end chunk has another payload: what
+    change(payload) returns, of the same length.
+    """
+    at = int.from_bytes(data[-8:], 'little')
+    payload = change(data[at + 52:])
+    header = data[at:at + 44] + struct.pack('<I', crc32c(payload))
+    return data[:at] + header + struct.pack('<I', crc32c(header)) + payload
+
+
 def entry(name, content, **more):
     """What a manifest says about a file."""
     return {'name': name, 'role': 'file', 'path': name, 'bytes': len(content),

@@ -597,6 +597,33 @@ def verify_names_the_fault(place):
     _, err = tool('verify', damaged, status=1)
     check(f'event {event} (async-net) names an adapter' in err, err)
     equal(parsed('verify', damaged, status=1)['result'], 'damaged', 'result')
+    # a packet that no replay takes
+    run(faults.tool(), recording, damaged, 'resize', event, 0)
+    _, err = tool('verify', damaged, status=1)
+    check(f'event {event} (async-net) has a length that no packet has' in err,
+          err)
+
+
+@test
+def verify_compares_the_totals(place):
+    """The totals at the end have good checksums, but are not those of the
+    events.
+    """
+    data = Place.read(place.kept)
+    name = b'\x02n0'
+
+    def more_packets(payload):
+        at = payload.index(name) + len(name)
+        return payload[:at] + bytes([payload[at] - 1]) + payload[at + 1:]
+
+    forged = Place.write(place.path('forged.rr'),
+                         forge.with_other_end(bytes(data), more_packets))
+    _, err = tool('verify', forged, status=1)
+    check(re.search(r'its end counts \d+ packets and \d+ bytes for the adapter '
+                    r'0, but it has \d+ and \d+', err), err)
+    same = Place.write(place.path('same.rr'),
+                       forge.with_other_end(bytes(data), lambda p: p))
+    equal(Place.read(same), data, 'an end that was not changed')
 
 
 @test
