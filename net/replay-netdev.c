@@ -12,10 +12,10 @@
  *
  *   -netdev tap,id=n0,ifname=...     replay_netdev_from_opts()
  *   -netdev stream,id=n0,...         replay_netdev_from_string()
- *   QMP netdev_add                   replay_netdev_replace()
+ *   QMP netdev_add                   replay_netdev_arguments()
  *   all, and -netdev replay,id=n0    replay_netdev_init()
  *
- * The first two look only at type and id, because this QEMU may not know the
+ * The first three look only at type and id, because this QEMU may not know the
  * others: it may be built without a back end.
  *
  * Ports of a hub stay what they are, because they lead to nothing outside.
@@ -32,8 +32,11 @@
 #include "net/net.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-net.h"
+#include "qapi/qmp/qdict.h"
 #include "qapi/qobject-input-visitor.h"
+#include "qapi/util.h"
 #include "qapi/visitor.h"
+#include "qemu/error-report.h"
 #include "qemu/option.h"
 #include "qemu/units.h"
 #include "sysemu/replay.h"
@@ -221,17 +224,37 @@ static bool replay_netdev_is_backend(const char *type)
                            NetClientDriver_str(NET_CLIENT_DRIVER_HUBPORT));
 }
 
-const Netdev *replay_netdev_replace(const Netdev *netdev, Netdev *stand_in)
+/* Says if @type, of a netdev that is replaced, is not known to this QEMU. */
+static void replay_netdev_warn(const char *type, const char *id)
 {
-    if (replay_mode != REPLAY_MODE_PLAY
-        || !replay_netdev_is_backend(NetClientDriver_str(netdev->type))) {
-        return netdev;
+    if (qapi_enum_parse(&NetClientDriver_lookup, type, -1, NULL) < 0) {
+        warn_report("netdev '%s': this QEMU has no type '%s'; the replay makes "
+                    "a netdev of the type replay, as for every netdev", id,
+                    type);
     }
-    *stand_in = (Netdev) {
-        .id = netdev->id,
-        .type = NET_CLIENT_DRIVER_REPLAY,
-    };
-    return stand_in;
+}
+
+void replay_netdev_arguments(const char *command, QDict *arguments)
+{
+    g_autofree char *type = NULL;
+    g_autofree char *id = NULL;
+
+    if (replay_mode != REPLAY_MODE_PLAY || !arguments
+        || !g_str_equal(command, "netdev_add")) {
+        return;
+    }
+    type = g_strdup(qdict_get_try_str(arguments, "type"));
+    id = g_strdup(qdict_get_try_str(arguments, "id"));
+    if (!type || !id || !replay_netdev_is_backend(type)) {
+        return;
+    }
+    replay_netdev_warn(type, id);
+    while (qdict_size(arguments)) {
+        qdict_del(arguments, qdict_entry_key(qdict_first(arguments)));
+    }
+    qdict_put_str(arguments, "id", id);
+    qdict_put_str(arguments, "type",
+                  NetClientDriver_str(NET_CLIENT_DRIVER_REPLAY));
 }
 
 /* Returns: a stand-in, owned; NULL if @type is no back end, or if none is. */
@@ -242,6 +265,7 @@ static Netdev *replay_netdev_new(const char *type, const char *id)
     if (!type || !id || !replay_netdev_is_backend(type)) {
         return NULL;
     }
+    replay_netdev_warn(type, id);
     netdev = g_new0(Netdev, 1);
     netdev->id = g_strdup(id);
     netdev->type = NET_CLIENT_DRIVER_REPLAY;

@@ -158,3 +158,7 @@ bool replay_allows_qmp(const char *name, const QDict *args, Error **errp)
 {
     return true;
 }
+
+void replay_netdev_arguments(const char *command, QDict *arguments)
+{
+}

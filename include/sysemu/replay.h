@@ -949,22 +949,22 @@ int replay_netdev_init(const Netdev *netdev, const char *id,
                        NetClientState *peer, Error **errp);
 
 /**
- * replay_netdev_replace: choose the netdev that is made in place of another
- * @netdev: what the user asks for, borrowed
- * @stand_in: filled in if @netdev is replaced; refers to strings of @netdev
+ * replay_netdev_arguments: choose the netdev that a QMP command makes
+ * @command: the command, borrowed
+ * @arguments: of the command, borrowed; may be NULL
  *
  * A replay opens no back end: it makes a netdev of the type replay in place of
- * each.
+ * each.  So in a replay the arguments of netdev_add become those of such a
+ * netdev, before QEMU finds a type that it does not know.
  *
  * Context: main loop, BQL.
- * Returns: @stand_in in a replay if @netdev has a back end; else @netdev.
  */
-const Netdev *replay_netdev_replace(const Netdev *netdev, Netdev *stand_in);
+void replay_netdev_arguments(const char *command, struct QDict *arguments);
 
 /**
  * replay_netdev_from_opts: choose the netdev that is made in place of another
  * whose options are not parsed yet
- * @opts: options of -netdev, -nic, -net or netdev_add, borrowed
+ * @opts: options of -netdev, -nic, -net or netdev_add of HMP, borrowed
  *
  * Context: main loop, BQL.
  * Returns: an owned netdev of the type replay; NULL if QEMU has to parse @opts:
@@ -973,7 +973,7 @@ const Netdev *replay_netdev_replace(const Netdev *netdev, Netdev *stand_in);
 Netdev *replay_netdev_from_opts(QemuOpts *opts);
 
 /**
- * replay_netdev_from_string: the same for a netdev that QEMU cannot parse
+ * replay_netdev_from_string: the same for a netdev that QemuOpts cannot hold
  * @optarg: argument of -netdev, JSON or keys and values, borrowed
  * @errp: set if @optarg cannot be parsed
  *

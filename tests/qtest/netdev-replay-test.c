@@ -235,8 +235,6 @@ static void test_other_back_end(const void *opaque)
         OTHER("stream,id=n0,server=off,addr.type=unix,addr.path=none"),
         OTHER("stream,id=n0,server=sometimes,addr.type=pigeon"),
         OTHER("user,id=n0,ipv6-net=fec0::/64,smb=/none,hostname=a"),
-        OTHER("no-such-type,id=n0,nothing=none"),
-        OTHER("'{\"type\": \"no-such-type\", \"id\": \"n0\", \"a\": [1]}'"),
         OTHER("'{\"type\": \"tap\", \"id\": \"n0\", \"script\": \"/none\"}'"),
     };
     size_t i;
@@ -246,6 +244,26 @@ static void test_other_back_end(const void *opaque)
         g_autofree char *options = g_strconcat(others[i], REPLAY, NULL);
 
         assert_replays(options);
+    }
+}
+
+/* A type that this QEMU does not have may be a mistake, so QEMU names it. */
+static void test_unknown_back_end(const void *opaque)
+{
+    static const char *const unknown[] = {
+        OTHER("no-such-type,id=n0,nothing=none"),
+        OTHER("'{\"type\": \"no-such-type\", \"id\": \"n0\", \"a\": [1]}'"),
+    };
+    size_t i;
+
+    record(2, ONE RECORD);
+    for (i = 0; i < ARRAY_SIZE(unknown); i++) {
+        g_autofree char *output = vm_finish(vm_start("%s" REPLAY, unknown[i]),
+                                            EXIT_STATUS);
+
+        assert_identical();
+        assert_warns_once(output, SAYS("netdev 'n0': this QEMU has no type "
+                                       "'no-such-type'"));
     }
 }
 
@@ -271,7 +289,7 @@ static void test_port_taken(const void *opaque)
 
 static void test_netdev_add(const void *opaque)
 {
-    g_autofree char *answer = NULL, *info = NULL;
+    g_autofree char *answer = NULL, *info = NULL, *output = NULL;
     Vm *vm;
 
     record(2, ONE RECORD);
@@ -279,12 +297,23 @@ static void test_netdev_add(const void *opaque)
     vm_command(vm, "{ 'execute': 'netdev_add', 'arguments': { 'type': 'tap', "
                "'id': 'n7', 'ifname': 'none' } }");
     answer = vm_human(vm, "netdev_add no-such-type,id=n8,nothing=none");
-    g_assert_cmpstr(answer, ==, "");
+    assert_says(answer, SAYS("netdev 'n8': this QEMU has no type "
+                             "'no-such-type'"));
+    vm_command(vm, "{ 'execute': 'netdev_add', 'arguments': { 'type': "
+               "'no-such-type', 'id': 'n9', 'nothing': [ 'none' ] } }");
+    vm_refuses(vm, "Duplicate ID 'n9'", "{ 'execute': 'netdev_add', "
+               "'arguments': { 'type': 'user', 'id': 'n9' } }");
+    vm_refuses(vm, "expects an identifier", "{ 'execute': 'netdev_add', "
+               "'arguments': { 'type': 'user', 'id': 'n 9' } }");
     info = vm_human(vm, "info network");
     assert_says(info, SAYS("n7: index=0,type=replay,recorded as nothing",
-                           "n8: index=0,type=replay,recorded as nothing"));
+                           "n8: index=0,type=replay,recorded as nothing",
+                           "n9: index=0,type=replay,recorded as nothing"));
     vm_continue(vm);
-    replay_finish_identical(vm, EXIT_STATUS);
+    output = vm_finish(vm, EXIT_STATUS);
+    assert_identical();
+    assert_warns_once(output, SAYS("netdev 'n9': this QEMU has no type "
+                                   "'no-such-type'"));
 }
 
 /* Returns: the counters of the adapter as text, owned. */
@@ -3156,6 +3185,7 @@ static const Test tests[] = {
     { "replay-stops/identical", test_stop_replay },
     { "replay/opens-no-back-end", test_silent },
     { "other-back-end/identical", test_other_back_end },
+    { "unknown-back-end/identical-and-named", test_unknown_back_end },
     { "port-of-back-end-is-taken/identical", test_port_taken },
     { "netdev-add-before-replay/opens-no-back-end", test_netdev_add },
     { "wait-before-start/makes-no-event", test_wait_before_start },
