@@ -30,6 +30,7 @@
 #include "qemu/units.h"
 #include "chardev/char.h"
 #include "chardev/char-fe.h"
+#include "io/channel-socket.h"
 #include "sysemu/replay.h"
 #include "replay-kinds.h"
 #include "replay-report.h"
@@ -52,6 +53,9 @@ typedef struct ReplayCharRead {
 /* A wait for a back end that takes nothing ends after this time. */
 #define UNSENT_WAIT_US      (30 * G_USEC_PER_SEC)
 #define UNSENT_POLL_US      1000
+
+/* A replay waits no longer for the peer of a device that it does without. */
+#define CONNECT_S           2
 
 typedef struct ReplayChar {
     Chardev *chr;               /* borrowed */
@@ -151,6 +155,56 @@ bool replay_chr_needs_no_peer(const char *label)
     return replay_mode == REPLAY_MODE_PLAY
            && (replay_char_is_recorded(label, "")
                || replay_char_is_recorded(label, MUX_BASE));
+}
+
+/* Whether the peer of a character device has answered. */
+typedef struct ReplayCharPeer {
+    bool has_answered;
+    Error *err;                 /* owned; NULL: there is a connection */
+} ReplayCharPeer;
+
+static void replay_char_answered(QIOTask *task, void *opaque)
+{
+    ReplayCharPeer *peer = opaque;
+
+    peer->has_answered = true;
+    qio_task_propagate_error(task, &peer->err);
+}
+
+static gboolean replay_char_is_late(void *opaque)
+{
+    bool *is_late = opaque;
+
+    *is_late = true;
+    return G_SOURCE_REMOVE;
+}
+
+int replay_chr_connect(QIOChannelSocket *sioc, SocketAddress *addr,
+                       Error **errp)
+{
+    GMainContext *context = g_main_context_new();
+    GSource *limit = g_timeout_source_new_seconds(CONNECT_S);
+    ReplayCharPeer peer = { };
+    bool is_late = false;
+    bool has_failed;
+
+    g_source_set_callback(limit, replay_char_is_late, &is_late, NULL);
+    g_source_attach(limit, context);
+    /* Nothing calls replay_char_answered() when this loop has ended. */
+    qio_channel_socket_connect_async(sioc, addr, replay_char_answered, &peer,
+                                     NULL, context);
+    while (!peer.has_answered && !is_late) {
+        g_main_context_iteration(context, true);
+    }
+    g_source_destroy(limit);
+    g_source_unref(limit);
+    g_main_context_unref(context);
+    if (!peer.has_answered) {
+        error_setg(&peer.err, "the peer has not answered for %d s", CONNECT_S);
+    }
+    has_failed = peer.err;
+    error_propagate(errp, peer.err);
+    return has_failed ? -1 : 0;
 }
 
 bool replay_chr_replace(const char *label, Error *err)

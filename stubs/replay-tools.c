@@ -111,6 +111,12 @@ bool replay_chr_replace(const char *label, Error *err)
     return false;
 }
 
+int replay_chr_connect(struct QIOChannelSocket *sioc,
+                       struct SocketAddress *addr, Error **errp)
+{
+    abort();
+}
+
 int replay_chr_can_read(struct Chardev *chr, int len)
 {
     abort();

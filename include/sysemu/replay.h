@@ -729,6 +729,7 @@ void replay_input_sync_event(void);
 /* --- Character devices ------------------------------------------------- */
 
 struct CharBackend;
+struct QIOChannelSocket;
 
 /**
  * replay_register_char_driver: record what a character device does with the
@@ -769,6 +770,20 @@ bool replay_chr_needs_no_peer(const char *label);
  * output; false if @err is still the caller's.
  */
 bool replay_chr_replace(const char *label, Error *err);
+
+/**
+ * replay_chr_connect: connect a character device that a replay does without
+ * @sioc: the channel to connect, borrowed
+ * @addr: the peer, borrowed
+ * @errp: set if there is no connection
+ *
+ * This does not wait for long for a peer that does not answer.
+ *
+ * Context: main thread.
+ * Returns: 0; -1 with @errp set.
+ */
+int replay_chr_connect(struct QIOChannelSocket *sioc,
+                       struct SocketAddress *addr, Error **errp);
 
 /**
  * replay_chr_can_read: take off the bytes that are queued for the guest

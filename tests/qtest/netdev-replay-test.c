@@ -26,6 +26,7 @@
 #include "qemu/osdep.h"
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/un.h>
 #include <glib/gstdio.h>
 #include "libqmp.h"
 #include "libqtest.h"
@@ -407,6 +408,8 @@ static void test_chardev_elsewhere(const void *opaque)
         WITH_CHARDEV("socket,path=none"),
         WITH_CHARDEV("socket,path=none/none,server=on,wait=on"),
         WITH_CHARDEV("file,mux=on,path=none/none"),
+        WITH_CHARDEV("no-such-type,path=none"),
+        WITH_CHARDEV("no-such-type,mux=on"),
     };
     size_t i;
 
@@ -421,6 +424,39 @@ static void test_chardev_elsewhere(const void *opaque)
         assert_warns_once(output, SAYS("character device 'a",
                                        "shows nothing of the replay"));
     }
+}
+
+/*
+ * A peer that does not answer delays the replay by two seconds, and not until
+ * the host gives up.  This one has more connections than it has room for.
+ */
+static void test_chardev_no_answer(const void *opaque)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    int others[4];
+    g_autofree char *output = NULL;
+    size_t i;
+
+    strcpy(addr.sun_path, "silent.socket");
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
+    g_assert_cmpint(listen(fd, 0), ==, 0);
+    for (i = 0; i < ARRAY_SIZE(others); i++) {
+        others[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        if (connect(others[i], (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+            g_assert_cmpint(errno, ==, EAGAIN);
+        }
+    }
+    record(2, WITH_CHARDEV("null") RECORD);
+    output = vm_finish(vm_start(WITH_CHARDEV("socket,path=silent.socket")
+                                REPLAY), EXIT_STATUS);
+    assert_identical();
+    assert_warns_once(output, SAYS("character device 'a'", "the peer has not "
+                                   "answered for 2 s"));
+    for (i = 0; i < ARRAY_SIZE(others); i++) {
+        close(others[i]);
+    }
+    close(fd);
 }
 
 /* A character device of the user's is opened as always. */
@@ -3193,6 +3229,7 @@ static const Test tests[] = {
     { "options-in-other-order/identical", test_other_order },
     { "chardevs-in-other-order/identical", test_chardevs_in_other_order },
     { "chardev-without-peer/identical", test_chardev_elsewhere },
+    { "chardev-without-answer/identical", test_chardev_no_answer },
     { "chardev-of-user-without-file/refused", test_chardev_of_user },
     { "object-add-before-start/identical", test_object_add },
     { "changes-while-recording/refused", test_changes },
