@@ -23,19 +23,6 @@
 #include "replay-machine.h"
 #include "replay-now.h"
 
-/* The command line takes no more room in the description than this. */
-#define ARGUMENTS_MAX_BYTES (256 * KiB)
-
-#define KEY_ARGUMENT        REPLAY_LOG_KEY_INFO "argv."
-#define KEY_DIRECTORY       REPLAY_LOG_KEY_INFO "directory"
-
-/* The command line, borrowed.  Main thread, start-up. */
-static struct {
-    char *const *argv;
-    int argc;
-    char *directory;            /* where relative names begin, owned */
-} command_line;
-
 static void G_GNUC_PRINTF(3, 4)
 replay_machine_add(ReplayLogDescription *d, const char *key,
                    const char *fmt, ...)
@@ -85,87 +72,6 @@ static void replay_machine_describe_block(ReplayLogDescription *d)
     }
 }
 
-void replay_note_command_line(int argc, char *const *argv)
-{
-    command_line.argc = argc;
-    command_line.argv = argv;
-    /* -daemonize and -chroot change it later. */
-    command_line.directory = g_get_current_dir();
-}
-
-/*
- * Returns: @text, owned, as the description can hold it: a backslash and each
- * byte that is not part of a printable character of UTF-8 become \\xHH.
- */
-static char *replay_machine_escape(const char *text)
-{
-    GString *escaped = g_string_new(NULL);
-
-    while (*text) {
-        gunichar c = g_utf8_get_char_validated(text, -1);
-
-        if (c < 0x20 || c == '\\' || (c >= 0x7f && c <= 0x9f)
-            || c > 0x10ffff) {
-            g_string_append_printf(escaped, "\\x%02x", (uint8_t)*text);
-            text++;
-        } else {
-            g_string_append_unichar(escaped, c);
-            text = g_utf8_next_char(text);
-        }
-    }
-    return g_string_free(escaped, false);
-}
-
-/* Adds an argument; what does not fit into one value has a key of its own. */
-static void replay_machine_describe_argument(ReplayLogDescription *d,
-                                             int number, const char *text)
-{
-    g_autofree char *key = g_strdup_printf(KEY_ARGUMENT "%d", number);
-    unsigned piece = 0;
-
-    while (strlen(text) > REPLAY_LOG_DESC_STR_MAX) {
-        const char *end = text + REPLAY_LOG_DESC_STR_MAX;
-        g_autofree char *value = NULL;
-
-        while ((*end & 0xc0) == 0x80) {
-            /* in the middle of a character of UTF-8 */
-            end--;
-        }
-        value = g_strndup(text, end - text);
-        replay_log_description_add(d, key, value);
-        text = end;
-        g_free(key);
-        key = g_strdup_printf(KEY_ARGUMENT "%d.%u", number, ++piece);
-    }
-    replay_log_description_add(d, key, text);
-}
-
-/* Adds the command line, or its beginning, where the description has room. */
-static void replay_machine_describe_command_line(ReplayLogDescription *d)
-{
-    g_autofree char *directory = replay_machine_escape(command_line.directory);
-    size_t total_bytes = 0;
-    int i;
-
-    if (strlen(directory) <= REPLAY_LOG_DESC_STR_MAX
-        && replay_log_description_count(d) < REPLAY_LOG_DESC_MAX) {
-        replay_log_description_add(d, KEY_DIRECTORY, directory);
-    }
-
-    for (i = 0; i < command_line.argc; i++) {
-        g_autofree char *text = replay_machine_escape(command_line.argv[i]);
-        size_t len_bytes = strlen(text);
-        size_t keys = len_bytes / (REPLAY_LOG_DESC_STR_MAX - 8) + 1;
-
-        total_bytes += len_bytes;
-        if (total_bytes > ARGUMENTS_MAX_BYTES
-            || replay_log_description_count(d) + keys > REPLAY_LOG_DESC_MAX) {
-            break;
-        }
-        replay_machine_describe_argument(d, i, text);
-    }
-}
-
 ReplayLogDescription *replay_machine_describe(void)
 {
     ReplayLogDescription *d = replay_log_description_new();
@@ -186,7 +92,7 @@ ReplayLogDescription *replay_machine_describe(void)
     replay_disk_describe(d);
     replay_rng_describe(d);
     replay_files_describe(d);
-    replay_machine_describe_command_line(d);
+    replay_arguments_describe(d);
     return d;
 }
 

@@ -32,6 +32,11 @@ bool replay_machine_check(const ReplayLogDescription *now, Error **errp);
 /* Replay: report how this machine differs from the recorded one, if it does. */
 void replay_machine_explain(void);
 
+/* --- replay-arguments.c -------------------------------------------------- */
+
+/* Adds the command line, or its beginning, where the description has room. */
+void replay_arguments_describe(ReplayLogDescription *d);
+
 /* --- replay-devices.c ---------------------------------------------------- */
 
 /**

@@ -110,14 +110,18 @@ extern char *replay_snapshot;
 /* --- The life of a recording ------------------------------------------- */
 
 /**
- * replay_note_command_line: keep the command line for the description of a
- * recording
+ * replay_take_command_line: keep the command line for the description of a
+ * recording, and change the one of a replay
  * @argc: number of arguments
  * @argv: the arguments, borrowed until QEMU exits
  *
- * Context: start-up, main thread, once.
+ * A replay does without displays and sound that this QEMU does not have.
+ *
+ * Context: start-up, main thread, once; before the arguments are parsed.
+ * Returns: as many arguments, which QEMU has to parse; @argv outside of a
+ * replay.
  */
-void replay_note_command_line(int argc, char *const *argv);
+char **replay_take_command_line(int argc, char **argv);
 
 /**
  * replay_configure: take the rr options of -icount and open the recording

@@ -459,6 +459,39 @@ static void test_chardev_no_answer(const void *opaque)
     close(fd);
 }
 
+#define WITH_SOUND(driver) \
+    ONE " -audiodev " driver ",id=a -device AC97,audiodev=a"
+
+/* A replay does without a display and a sound system that this QEMU lacks. */
+static void test_display_elsewhere(const void *opaque)
+{
+    static const struct {
+        const char *options, *warning;
+    } lacking[] = {
+        { WITH_SOUND("none") " -display no-such-type,gl=on",
+          "-display no-such-type,gl=on: this QEMU was built without it" },
+        { WITH_SOUND("none") " --display type=no-such-type",
+          "-display type=no-such-type: this QEMU was built without it" },
+        { WITH_SOUND("no-such-driver,out.frequency=8000"),
+          "-audiodev no-such-driver,out.frequency=8000,id=a: this QEMU was "
+          "built without it" },
+    };
+    size_t i;
+
+    /* A recorder needs what its user asks for. */
+    assert_refused(vm_start(ONE " -display no-such-type" RECORD),
+                   SAYS("'type' does not accept value 'no-such-type'"));
+
+    record(2, WITH_SOUND("none") RECORD);
+    for (i = 0; i < ARRAY_SIZE(lacking); i++) {
+        g_autofree char *output = vm_finish(
+            vm_start("%s" REPLAY, lacking[i].options), EXIT_STATUS);
+
+        assert_identical();
+        assert_warns_once(output, SAYS(lacking[i].warning));
+    }
+}
+
 /* A character device of the user's is opened as always. */
 static void test_chardev_of_user(const void *opaque)
 {
@@ -3230,6 +3263,7 @@ static const Test tests[] = {
     { "chardevs-in-other-order/identical", test_chardevs_in_other_order },
     { "chardev-without-peer/identical", test_chardev_elsewhere },
     { "chardev-without-answer/identical", test_chardev_no_answer },
+    { "display-and-sound-elsewhere/identical", test_display_elsewhere },
     { "chardev-of-user-without-file/refused", test_chardev_of_user },
     { "object-add-before-start/identical", test_object_add },
     { "changes-while-recording/refused", test_changes },
