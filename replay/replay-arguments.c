@@ -19,6 +19,21 @@
 
 #define KEY_ARGUMENT        REPLAY_LOG_KEY_INFO "argv."
 #define KEY_DIRECTORY       REPLAY_LOG_KEY_INFO "directory"
+/* The name of an option follows. */
+#define KEY_OPTION          REPLAY_LOG_KEY_INFO "option."
+
+/*
+ * Options that the guest can notice, and that the description does not cover
+ * in another way.
+ */
+static const char *const guest_options[] = {
+    "boot", "cpu", "global", "machine", "rtc", "smbios", "smp", "uuid",
+};
+/* Their items that the guest does not notice, or that are compared elsewhere. */
+static const char *const other_items[] = {
+    "accel=", "append=", "dtb=", "dump-guest-core=", "dumpdtb=", "firmware=",
+    "initrd=", "kernel=", "mem-merge=", NULL
+};
 
 /* The sound systems that this QEMU was built with. */
 static const char *const audio_drivers[] = {
@@ -168,6 +183,69 @@ char **replay_take_command_line(int argc, char **argv)
     return changed;
 }
 
+/* --- Options that the guest can notice ----------------------------------- */
+
+/* Returns: whether @item of an option is about the host. */
+static bool replay_arguments_is_other(const char *item)
+{
+    size_t i;
+
+    for (i = 0; other_items[i]; i++) {
+        if (g_str_has_prefix(item, other_items[i])) {
+            return true;
+        }
+    }
+    /* The names of files can differ. */
+    return strchr(item, '/');
+}
+
+/* Returns: all values of the option @name, in their order, owned. */
+static char *replay_arguments_values(const char *name)
+{
+    GString *values = g_string_new(NULL);
+    int i;
+    size_t k;
+
+    for (i = 1; i + 1 < command_line.argc; i++) {
+        const char *option = command_line.argv[i];
+        g_auto(GStrv) items = NULL;
+
+        option += strspn(option, "-");
+        if (option == command_line.argv[i]
+            || !g_str_equal(g_str_equal(option, "M") ? "machine" : option,
+                            name)) {
+            continue;
+        }
+        items = g_strsplit(command_line.argv[i + 1], ",", 0);
+        for (k = 0; items[k]; k++) {
+            if (!replay_arguments_is_other(items[k])) {
+                g_string_append_printf(values, "%s%s", values->len ? "," : "",
+                                       items[k]);
+            }
+        }
+    }
+    return g_string_free(values, false);
+}
+
+void replay_arguments_compare(const ReplayLogDescription *recorded,
+                              const ReplayLogDescription *now)
+{
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(guest_options); i++) {
+        g_autofree char *key = g_strconcat(KEY_OPTION, guest_options[i], NULL);
+        const char *then = replay_log_description_get(recorded, key);
+        const char *value = replay_log_description_get(now, key);
+
+        /* Earlier recordings do not have these keys. */
+        if (then && value && !g_str_equal(then, value)) {
+            warn_report("-%s was '%s' while recording, and is '%s' now: the "
+                        "replay ends where the guest notices", guest_options[i],
+                        then, value);
+        }
+    }
+}
+
 /* --- Description --------------------------------------------------------- */
 
 /*
@@ -224,6 +302,16 @@ void replay_arguments_describe(ReplayLogDescription *d)
     size_t total_bytes = 0;
     int i;
 
+    for (i = 0; i < ARRAY_SIZE(guest_options); i++) {
+        g_autofree char *key = g_strconcat(KEY_OPTION, guest_options[i], NULL);
+        g_autofree char *values = replay_arguments_values(guest_options[i]);
+        g_autofree char *text = replay_arguments_escape(values);
+
+        if (strlen(text) <= REPLAY_LOG_DESC_STR_MAX
+            && replay_log_description_count(d) < REPLAY_LOG_DESC_MAX) {
+            replay_log_description_add(d, key, text);
+        }
+    }
     if (strlen(directory) <= REPLAY_LOG_DESC_STR_MAX
         && replay_log_description_count(d) < REPLAY_LOG_DESC_MAX) {
         replay_log_description_add(d, KEY_DIRECTORY, directory);

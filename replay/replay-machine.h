@@ -37,6 +37,13 @@ void replay_machine_explain(void);
 /* Adds the command line, or its beginning, where the description has room. */
 void replay_arguments_describe(ReplayLogDescription *d);
 
+/*
+ * Replay: warn about options that the guest can notice and that differ.  Texts
+ * that differ may mean the same, so this is no error.
+ */
+void replay_arguments_compare(const ReplayLogDescription *recorded,
+                              const ReplayLogDescription *now);
+
 /* --- replay-devices.c ---------------------------------------------------- */
 
 /**

@@ -85,7 +85,10 @@ static bool replay_begin(Error **errp)
         if (!replay_stream_describe(now, errp)) {
             return false;
         }
-    } else if (!replay_machine_check(now, &err)) {
+    } else {
+        replay_arguments_compare(replay_now.description, now);
+    }
+    if (replay_mode == REPLAY_MODE_PLAY && !replay_machine_check(now, &err)) {
         if (replay_now.options.check_machine) {
             error_append_hint(&err, "With rrcheck=off this is only a warning, "
                               "and QEMU replays as far as possible.\n");

@@ -139,6 +139,8 @@ class Printed:
         rr.check(self.done.returncode == 0,
                  f'{self} ended with status {self.done.returncode}, '
                  f'{self.done.stderr.decode()}')
+        rr.check(b'warning' not in self.done.stderr,
+                 f'{self} says {self.done.stderr.decode()}')
 
     def __str__(self):
         return f'the printed command (console {self.console_path})'

@@ -459,6 +459,28 @@ static void test_chardev_no_answer(const void *opaque)
     close(fd);
 }
 
+#define WITH_OPTIONS(uuid, boot, serial) \
+    ONE " -uuid 00000000-0000-0000-0000-00000000000" uuid " -boot " boot \
+    " -smbios type=1,serial=" serial
+
+/* The guest of this test does not notice these options; others do. */
+static void test_other_options(const void *opaque)
+{
+    g_autofree char *output = NULL;
+
+    record(2, WITH_OPTIONS("1", "order=c", "/1") RECORD);
+    /* It may be the name of a file. */
+    assert_replays(WITH_OPTIONS("1", "order=c", "/2") REPLAY);
+    output = vm_finish(vm_start(WITH_OPTIONS("2", "order=n", "/1") REPLAY),
+                       EXIT_STATUS);
+    assert_identical();
+    assert_says(output, SAYS(
+        "-uuid was '00000000-0000-0000-0000-000000000001' while recording, and "
+        "is '00000000-0000-0000-0000-000000000002' now",
+        "-boot was 'order=c' while recording, and is 'order=n' now"));
+    g_assert_null(strstr(output, "-smbios"));
+}
+
 #define WITH_SOUND(driver) \
     ONE " -audiodev " driver ",id=a -device AC97,audiodev=a"
 
@@ -3264,6 +3286,7 @@ static const Test tests[] = {
     { "chardev-without-peer/identical", test_chardev_elsewhere },
     { "chardev-without-answer/identical", test_chardev_no_answer },
     { "display-and-sound-elsewhere/identical", test_display_elsewhere },
+    { "options-that-differ/named", test_other_options },
     { "chardev-of-user-without-file/refused", test_chardev_of_user },
     { "object-add-before-start/identical", test_object_add },
     { "changes-while-recording/refused", test_changes },
