@@ -9,7 +9,8 @@
     all CPUs, this time zone             one CPU, another time zone and language
     this host                            a host with another name
 
-Other back ends than slirp are replayed without a network in test_backends.py.
+Other back ends than slirp and taps are replayed without a network in
+test_backends.py.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ import time
 
 import messages
 import rr
+import test_backends
 
 FILE = rr.Payload(1_000_000)
 NOBODY = 65534
@@ -194,6 +196,25 @@ def packed(test):
     recorded = test.record(machine, extra=(
         '-drive', f'file={make_disk(test)},if=virtio'))
     rr.check_downloads(recorded, FILE)
+    server.stop()
+    replayed = replay_pack(test, recorded, wrapper)
+
+    test.compare(recorded, replayed, server)
+
+
+@rr.scenario('anywhere/packed-tap/replays-identically')
+def packed_tap(test):
+    """The NICs use the virtio header and the offloads of taps.  In the pack a
+    netdev of the type replay stands for each tap, and offers the same.
+    """
+    wrapper = as_somebody_else()
+    models = ('virtio-net-pci', 'e1000e')
+    space = test_backends.namespace(test, len(models))
+    server = test.server(test_backends.FILE, listener=space.listener())
+    machine = test_backends.downloading_machine(models, space, server)
+
+    recorded = test.record(machine, fds=space.taps)
+    rr.check_downloads(recorded, *[test_backends.FILE] * len(models))
     server.stop()
     replayed = replay_pack(test, recorded, wrapper)
 

@@ -576,7 +576,8 @@ def tap_snapshot(test):
     run.qmp.command('cont')
     first = run.finish()
     second = test.replay(machine, name='second', extra=extra,
-                         icount='rrsnapshot=middle', wrapper=rr.without_network())
+                         icount='rrsnapshot=middle',
+                         wrapper=rr.without_network())
 
     test.compare(recorded, first, server)
     rr.check(second.console()
