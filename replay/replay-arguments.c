@@ -29,7 +29,7 @@
 static const char *const guest_options[] = {
     "boot", "cpu", "global", "machine", "rtc", "smbios", "smp", "uuid",
 };
-/* Their items that the guest does not notice, or that are compared elsewhere. */
+/* Items that the guest does not notice, or that are compared elsewhere. */
 static const char *const other_items[] = {
     "accel=", "append=", "dtb=", "dump-guest-core=", "dumpdtb=", "firmware=",
     "initrd=", "kernel=", "mem-merge=", NULL
