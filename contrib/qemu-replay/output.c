@@ -43,6 +43,14 @@ bool tool_close(FILE *file, const char *path)
     return true;
 }
 
+char *tool_absolute(const char *path)
+{
+    g_autofree char *folder = g_get_current_dir();
+
+    return g_path_is_absolute(path) ? g_strdup(path)
+                                    : g_build_filename(folder, path, NULL);
+}
+
 int tool_finish(int status)
 {
     if (fflush(stdout) || ferror(stdout)) {

@@ -524,7 +524,7 @@ static bool pack_collect(Pack *p, Error **errp)
     for (i = 0; argv[i]; i++) {
         g_ptr_array_add(p->m->argv, g_strdup(argv[i]));
     }
-    path = g_canonicalize_filename(p->r->path, NULL);
+    path = tool_absolute(p->r->path);
     pack_add(p, PACK_RECORDING, "recording", path);
     command = command_rewrite(p->r->desc, argv + 1, p->r->path, &files);
     pack_add_firmware(p);

@@ -81,6 +81,9 @@ FILE *tool_create(const char *path);
  */
 bool tool_close(FILE *file, const char *path);
 
+/* Returns: a path that does not depend on the folder of this process, owned. */
+char *tool_absolute(const char *path);
+
 /*
  * Flushes stdout.
  * Returns: @status; TOOL_TROUBLE after a message if stdout cannot be written.

@@ -79,7 +79,7 @@ static bool unpack_make_folder(Unpack *u, const char *name, Error **errp)
 
 static bool unpack_open_folder(Unpack *u, const char *name, Error **errp)
 {
-    u->folder = g_canonicalize_filename(name, NULL);
+    u->folder = tool_absolute(name);
     u->made_folder = mkdir(name, 0700) == 0;
     if (!u->made_folder && errno != EEXIST) {
         error_setg_errno(errp, errno, "cannot make '%s'", name);
@@ -477,7 +477,7 @@ static char *unpack_qemu_beside(void)
 
     return strchr(tool_program, '/') &&
            g_file_test(name, G_FILE_TEST_IS_EXECUTABLE) ?
-           g_canonicalize_filename(name, NULL) : NULL;
+           tool_absolute(name) : NULL;
 }
 
 /* Returns: the exit status. */
