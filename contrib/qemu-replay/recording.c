@@ -100,7 +100,12 @@ ReplayLogStatus recording_next(Recording *r, ReplayLogEvent *ev, Error **errp)
         error_free(err);
         err = NULL;
         fflush(stdout);
-        g_usleep(FOLLOW_US);
+        if (recording_is_locked(r->path)) {
+            g_usleep(FOLLOW_US);
+        } else {
+            /* The recorder has ended: take what it has written last. */
+            r->follows = false;
+        }
         replay_log_reader_seek(r->reader, &pos, NULL);
     }
     if (status != REPLAY_LOG_OK) {

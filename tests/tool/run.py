@@ -11,6 +11,8 @@ usage: tests/tool/run.py [--update-golden] [TEST...]     (after scripts/build)
 """
 
 import base64
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -663,6 +665,26 @@ def shorter_recording_replays(place):
     check(difference['equal-events'] >= packet['event'], difference)
 
 
+@contextlib.contextmanager
+def follower(growing, listed):
+    """Follow a recording, which is locked as a recorder locks it, until
+    something is listed.  The lock is that of the process's file "recorder".
+    """
+    with open(growing, 'rb') as recorder, open(listed, 'wb') as out:
+        fcntl.flock(recorder, fcntl.LOCK_EX)
+        with subprocess.Popen(
+                [TOOL, 'list', '--follow', '--kind', 'net', growing],
+                stdout=out, stderr=subprocess.PIPE, text=True) as process:
+            process.recorder = recorder
+            end = time.monotonic() + CEILING_S
+            while not Place.read(listed):
+                if time.monotonic() > end:
+                    process.kill()
+                    check(False, 'nothing is listed')
+                time.sleep(POLL_S)
+            yield process
+
+
 @test
 def growing_recording_can_be_followed(place):
     """A third of the kept recording has several whole chunks.  (How many a new
@@ -672,24 +694,32 @@ def growing_recording_can_be_followed(place):
     data = Place.read(recording)
     growing = Place.write(place.path('growing.rr'), data[:len(data) // 3])
     listed = place.path('growing.list')
-    with open(listed, 'wb') as out, \
-            subprocess.Popen([TOOL, 'list', '--follow', '--kind', 'net',
-                              growing], stdout=out, stderr=subprocess.PIPE,
-                             text=True) as follower:
-        end = time.monotonic() + CEILING_S
-        while not Place.read(listed):
-            if time.monotonic() > end:
-                follower.kill()
-                check(False, 'nothing is listed')
-            time.sleep(POLL_S)
+    with follower(growing, listed) as process:
         for end in (len(data) // 2, len(data) - 10, len(data)):
             with open(growing, 'r+b') as file:
                 file.seek(0, os.SEEK_END)
                 file.write(data[file.tell():end])
-        _, err = follower.communicate(timeout=CEILING_S)
-        equal((follower.returncode, err), (0, ''), 'end of the list')
+        _, err = process.communicate(timeout=CEILING_S)
+        equal((process.returncode, err), (0, ''), 'end of the list')
     equal(Place.read(listed).decode(),
           printed('list', '--kind', 'net', recording), 'the list')
+
+
+@test
+def list_ends_with_a_killed_recorder(place):
+    data = Place.read(place.kept)
+    growing = Place.write(place.path('killed.rr'), data[:len(data) // 3])
+    listed = place.path('killed.list')
+    with follower(growing, listed) as process:
+        with open(growing, 'r+b') as file:
+            file.seek(0, os.SEEK_END)
+            file.write(data[file.tell():len(data) // 2])
+        process.recorder.close()
+        _, err = process.communicate(timeout=CEILING_S)
+        equal(process.returncode, 0, 'status')
+        check('is cut: it has no end' in err, err)
+    equal(Place.read(listed).decode(),
+          tool('list', '--kind', 'net', growing)[0].decode(), 'the list')
 
 
 # --- packs ------------------------------------------------------------------
