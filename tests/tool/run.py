@@ -424,6 +424,32 @@ def replays_capture_the_same(place):
 
 
 @test
+def pcap_runs_a_replay(place):
+    """Behind "--" stands the command line of the recorder, unchanged."""
+    recording, _ = place.recording()
+    exported, captured = place.path('exp.pcapng'), place.path('a,b.pcapng')
+    tool('pcap', recording, exported)
+    recorder = machine(place, 'record', place.path('other.rr'))
+    _, err = tool('pcap', '--replay', recording, captured, '--', *recorder)
+    equal(err, '', 'messages of the replay')
+    equal(Place.read(captured), Place.read(exported), 'the capture')
+    check(not os.path.exists(place.path('other.rr')), 'it has recorded')
+    _, err = tool('pcap', '--replay', recording, captured, '--', recorder[0],
+                  '-nodefaults', '-display', 'none', status=2)
+    check('the replay has failed' in err and
+          'was made on another machine' in err, err)
+    _, err = tool('pcap', '--replay', recording, captured, status=2)
+    check('needs the command line' in err, err)
+    _, err = tool('pcap', recording, captured, '--', 'qemu', status=2)
+    check('too many arguments' in err, err)
+    _, err = tool('pcap', '--replay', recording, '-', '--', 'qemu', status=2)
+    check('give the capture a name' in err, err)
+    _, err = tool('pcap', '--replay', recording, captured, '--', '/none',
+                  status=2)
+    check('cannot run QEMU' in err, err)
+
+
+@test
 def replay_that_cannot_capture(place):
     recording, _ = place.recording()
     for name, message in (('/nowhere/x', 'No such file'),
