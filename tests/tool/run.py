@@ -464,6 +464,26 @@ def replay_that_cannot_capture(place):
 
 
 @test
+def other_qemu_refuses_the_recording(place):
+    """A kept recording of 7.2 and one of 10.0: the QEMU that has not made it
+    says so.  The tool reads both.
+    """
+    version = run(QEMU, '--version')[0].decode().split()[3]
+    for folder, base in (('tests', '7.2'), ('bases/10.0/tests', '10.0')):
+        with open(os.path.join(ROOT, folder, 'data/replay/version-1'
+                               '.recording.base64'), 'rb') as file:
+            kept = place.write(place.path(base + '.rr'),
+                               base64.b64decode(file.read()))
+        made = parsed('info', kept)['description']['qemu']
+        check(made.startswith(base + '.'), made)
+        _, err = run(QEMU, '-nodefaults', '-display', 'none', '-icount',
+                     f'shift=3,rr=replay,rrfile={kept}', status=1)
+        check('was made on another machine' in err, err)
+        check((f'qemu: recorded as \'{made}\', now \'{version}\'' in err)
+              == (made != version), err)
+
+
+@test
 def pipe_to_tshark(place):
     recording, _ = place.recording()
     out, _ = run('sh', '-c', f'{TOOL} pcap {recording} - | tshark -n -r - '
