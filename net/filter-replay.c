@@ -96,6 +96,9 @@ struct FilterReplayState {
     /* Set before setup. */
     FilterReplayVerify verify;
     bool automatic;         /* made by filter_replay_attach() */
+
+    /* Replay: the filters of the netdev were looked at.  BQL. */
+    bool has_looked;
 };
 
 /* --- Packets from the guest: from the filter to the netdev -------------- */
@@ -316,6 +319,30 @@ static ssize_t filter_replay_take(FilterReplayState *s, unsigned flags,
 }
 
 /*
+ * In a replay no packet comes to the filters between this one and the netdev,
+ * so the capture of a filter-dump there stays empty.
+ */
+static void filter_replay_look_for_dumps(FilterReplayState *s)
+{
+    NetFilterState *nf;
+
+    s->has_looked = true;
+    QTAILQ_FOREACH(nf, &NETFILTER(s)->netdev->filters, next) {
+        if (nf == NETFILTER(s)) {
+            return;
+        }
+        if (object_dynamic_cast(OBJECT(nf), "filter-dump")) {
+            warn_report("filter-dump '%s' captures nothing in a replay, "
+                        "because it is between the netdev '%s' and its "
+                        "filter-replay: put it behind filter-replay, or use "
+                        "-icount rrpcap=",
+                        object_get_canonical_path_component(OBJECT(nf)),
+                        nf->netdev_id);
+        }
+    }
+}
+
+/*
  * A packet from the guest.
  *
  * Context: BQL, and the replay mutex if the packet is to be recorded.
@@ -337,6 +364,8 @@ static ssize_t filter_replay_sent(FilterReplayState *s, unsigned flags,
     replay_net_sent(s->adapter, iov, iovcnt, len_bytes);
     if (replay_mode == REPLAY_MODE_RECORD) {
         outgoing_push(s, flags, iov, iovcnt, len_bytes);
+    } else if (!s->has_looked) {
+        filter_replay_look_for_dumps(s);
     }
     return len_bytes ?: -EINVAL;
 }

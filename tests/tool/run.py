@@ -450,6 +450,22 @@ def pcap_runs_a_replay(place):
 
 
 @test
+def dump_at_the_netdev_gets_a_warning(place):
+    """In a replay a filter-dump sees packets only behind the filter-replay."""
+    recording, _ = place.recording()
+    command = machine(place, 'replay', recording)
+    dump = place.path('replay.pcap')
+    _, err = run(*command)
+    equal(err, '', 'messages with the filter-dump behind')
+    check(read_dump(dump), 'it has captured nothing')
+    at = command.index('-object')
+    first, second = command[at:at + 2], command[at + 2:at + 4]
+    _, err = run(*command[:at], *second, *first, *command[at + 4:])
+    equal(err.count("filter-dump 'd0' captures nothing in a replay"), 1, err)
+    equal(read_dump(dump), [], 'packets in the dump')
+
+
+@test
 def replay_that_cannot_capture(place):
     recording, _ = place.recording()
     for name, message in (('/nowhere/x', 'No such file'),
