@@ -75,6 +75,7 @@ RECORDING_IS_DAMAGED = 'is damaged'
 
 CANNOT_CONTINUE = 'cannot be continued'
 SNAPSHOT_OF_ANOTHER = 'belongs to another recording'
+SNAPSHOT_OF_BUSY_DISK = 'a snapshot cannot hold the request that a disk is working on at this instruction'
 SNAPSHOT_BOTTOM_HALF = 'the snapshot has a bottom half that the machine lacks, or has it twice: '
 SNAPSHOT_BOTTOM_HALF_NAME = 'the snapshot has a bottom half whose name is not valid'
 SNAPSHOT_REQUEST = 'the snapshot has a request to a disk with the number '

@@ -707,3 +707,35 @@ def deleted_in_request(test):
     rr.check(not answer, f'the answer is {answer!r}')
     run.qmp.command('cont')
     check_equal(recorded, run.finish())
+
+
+@rr.scenario('disk/snapshot-in-scsi-request/refused')
+def refused_in_request(test):
+    """The replay stops before the completions of requests.  A snapshot could
+    not hold the requests, and QEMU says so.  The replay then goes on.
+    """
+    disk = DISKS['virtio-scsi']
+    image, _ = make_image(test, disk.image_format)
+    snapshots = test.path('snapshots.qcow2')
+    said = qemu_img('create', '-q', '-f', 'qcow2', snapshots, '1M')
+    rr.check(not said, f'qemu-img says {said!r}')
+    extra = [argument.format(image=image) for argument in disk.arguments]
+    extra += ['-drive', f'if=none,id=snapshots,file={snapshots}']
+    machine = rr.Machine(nics=(rr.Nic('virtio-net-pci'),),
+                         steps=('dhcp,eth0', disk.step))
+    recorded = test.record(machine, extra=extra)
+    recording = faults.Recording(recorded.recording)
+    places = recording.of('async-block')[20:100:20]
+    rr.check(len(places) == 4, f'the recording has only the events {places}')
+    run = test.run(machine, 'replay', extra=[*extra, '-S'],
+                   icount='rrcheckpoints=off')
+    for number in (event.number for event in places):
+        run.qmp.command('replay-break', event=number)
+        run.qmp.command('cont')
+        rr.wait_for(lambda: run.qmp.status() != 'running', 'breakpoint')
+        answer = human(run, 'savevm busy')
+        rr.check(messages.SNAPSHOT_OF_BUSY_DISK in answer,
+                 f'at event {number} savevm says {answer!r}')
+    run.qmp.command('cont')
+    run.finish()
+    rr.check(run.console() == recorded.console(), 'the replay differs')
