@@ -11,6 +11,7 @@ A folder has what differs in that QEMU; all else is common to the bases:
                          packages  more Debian packages that a build needs
                          configure more arguments for configure
                          nics     NICs that only this QEMU has, for the tests
+                         pads     "yes" if its NICs pad short frames
     paths            names of files and in the text of common patches that are
                      others here; without this file, none are
     devices          the devices that only this QEMU has

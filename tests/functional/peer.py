@@ -38,6 +38,10 @@ UDP = struct.Struct('!HHHH')
 ICMP = struct.Struct('!BBHHH')
 HEAD = struct.Struct('!IH')
 TYPE_IPV4, TYPE_ARP, TYPE_FRAME = 0x0800, 0x0806, 0x88b5
+# Bytes of the shortest frame on a cable, without its checksum.  A guest drops
+# shorter ones, unless QEMU's NICs pad them.
+FRAME_MIN = 60
+QEMU_PADS = 'pads' in rr.bases.Base().source
 END = 0xffffffff
 
 
@@ -477,7 +481,11 @@ class Station(Talker):
         super().__init__(wire)
 
     def frame(self, kind, payload, to=None):
-        return ETHERNET.pack(to or self.guest_mac, self.mac, kind) + payload
+        """An Ethernet frame, as long as the guest accepts it.  Messages, ARP and
+        IPv4 know how long they are.
+        """
+        frame = ETHERNET.pack(to or self.guest_mac, self.mac, kind) + payload
+        return frame if QEMU_PADS else frame.ljust(FRAME_MIN, b'\0')
 
     def arp(self, operation, to, address):
         return ARP.pack(1, TYPE_IPV4, 6, 4, operation, self.mac, self.address,
@@ -581,7 +589,8 @@ class Station(Talker):
         message.
         """
         rr.check(size < ETHERNET.size + HEAD.size, 'a message would fit')
-        self.ask([(('frame', 0), self.frame(TYPE_FRAME, bytes(size))[:size],
+        frame = self.frame(TYPE_FRAME, bytes(size))
+        self.ask([(('frame', 0), frame[:size] if QEMU_PADS else frame,
                    (self.guest_mac, b''))])
 
     def datagrams(self, messages, to=None, to_mac=None):
