@@ -1000,5 +1000,5 @@ def other_command_line(_):
 
 @other_linux('nic-property')
 def other_nic_property(_):
-    """The NIC delays its interrupts differently."""
-    return (('e1000,netdev=n0', 'e1000,netdev=n0,mitigation=off'),)
+    """The NIC says that its slot has more functions."""
+    return (('e1000,netdev=n0', 'e1000,netdev=n0,multifunction=on'),)
