@@ -14,6 +14,13 @@ class Gdb:
         self.sock = socket.create_connection(('127.0.0.1', port),
                                              rr.STEP_CEILING)
         self.pending = b''
+        # Some QEMUs say of themselves that the machine has stopped now, and
+        # some answer ^C only if the client has let the machine run.
+        self._send('?')
+        self._send('qAttached')
+        while self._answer() not in ('0', '1'):
+            pass
+        self.runs = False
 
     def _send(self, question):
         total = sum(question.encode()) % 256
@@ -39,8 +46,10 @@ class Gdb:
 
     def interrupt(self):
         """Stop the machine.  It may be stopped already."""
-        self.sock.sendall(b'\x03')
-        self._stopped(self._answer())
+        if self.runs:
+            self.runs = False
+            self.sock.sendall(b'\x03')
+            self._stopped(self._answer())
 
     def step(self):
         self._stopped(self.ask('s'))
@@ -49,12 +58,14 @@ class Gdb:
         self._stopped(self.ask('bs'))
 
     def go_on(self):
+        self.runs = True
         self._send('c')
 
     def continue_back(self):
         self._stopped(self.ask('bc'))
 
     def wait_stop(self):
+        self.runs = False
         self._stopped(self._answer())
 
     def breakpoint(self, address, is_set=True):
