@@ -38,6 +38,11 @@ bool replay_is_stopped(void)
            && !qemu_in_vcpu_thread();
 }
 
+bool replay_is_paused(void)
+{
+    return replay_now.paused;
+}
+
 bool replay_timers_wait(void)
 {
     return replay_mode != REPLAY_MODE_NONE && !replay_machine_is_live()

@@ -238,6 +238,11 @@ bool replay_block_load(uint64_t id)
 
 /* --- Debugging backwards ----------------------------------------------- */
 
+bool replay_is_paused(void)
+{
+    return false;
+}
+
 bool replay_running_debug(void)
 {
     return false;

@@ -1082,6 +1082,17 @@ void replay_requests_of_suspended(void);
 bool replay_allows_qmp(const char *name, const QDict *args, Error **errp);
 
 /**
+ * replay_is_paused: does the vCPU thread wait for a checkpoint of the machine?
+ *
+ * A replay makes such checkpoints while the machine runs, as far as its run state
+ * is concerned.
+ *
+ * Context: BQL.
+ * Returns: whether it does.
+ */
+bool replay_is_paused(void);
+
+/**
  * replay_allows_hmp: may a command of the human monitor be carried out?
  * @name: the command with its abbreviations, as in hmp-commands.hx; borrowed
  * @is_info: @name is a subcommand of "info"

@@ -162,14 +162,17 @@ for MODEL in 'virtio-net-pci', 'e1000':
                  MODEL)
 
 
-@rr.scenario('travel/disk/a-place-is-always-the-same')
-def disk(test):
+def disk(test, kind):
     """The same, with a disk to which the guest writes."""
-    kind = test_disks.DISKS['virtio']
+    kind = test_disks.DISKS[kind]
     path, _ = test_disks.make_image(test, kind.image_format)
     is_always_the_same(
         test, 'virtio-net-pci', steps=(kind.step,),
         arguments=[word.format(image=path) for word in kind.arguments])
+
+
+rr.scenarios('travel/disk-{}/a-place-is-always-the-same', disk,
+             'virtio', 'hda', 'virtio-scsi')
 
 
 def listed(recording):
