@@ -117,6 +117,19 @@ class PrevPacket(Sub):
         seek(f'packet={packets}')
 
 
+class Leave(Sub):
+    """replay leave [FILE]
+
+    Go on from here with the real back ends.  FILE is a new recording, which
+    begins with all that was replayed; without it, nothing is recorded.
+    """
+
+    def invoke(self, argument, from_tty):
+        text = ask('replay_leave ' + argument).strip()
+        if text:
+            raise gdb.GdbError(text)
+
+
 class LastWrite(Sub):
     """replay last-write ADDRESS [TYPE]
 
@@ -156,3 +169,4 @@ NextPacket('next-packet')
 PrevPacket('prev-packet')
 LastWrite('last-write')
 Checkpoints('checkpoints')
+Leave('leave')

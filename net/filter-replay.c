@@ -538,6 +538,27 @@ static bool filter_replay_check_bypass(NetClientState *nc, int queues,
     return false;
 }
 
+bool filter_replay_can_move(NetClientState **ncs, int queues, Error **errp)
+{
+    return filter_replay_check_bypass(ncs[0], queues, errp);
+}
+
+void filter_replay_move(NetClientState *from, NetClientState *to)
+{
+    NetFilterState *nf;
+
+    while ((nf = QTAILQ_FIRST(&from->filters))) {
+        QTAILQ_REMOVE(&from->filters, nf, next);
+        QTAILQ_INSERT_TAIL(&to->filters, nf, next);
+        nf->netdev = to;
+    }
+}
+
+void filter_replay_leave(void)
+{
+    outgoing_start();
+}
+
 bool filter_replay_attach(NetClientState **ncs, int queues, Error **errp)
 {
     NetClientState *nc = ncs[0];

@@ -22,6 +22,10 @@
  *
  * A snapshot that a recorder made contains the state of slirp.  The stand-in
  * passes over it.
+ *
+ * When the user leaves a replay, the machine goes on with its real back ends.
+ * So this file keeps what the user has given for each netdev, opens the back
+ * ends then, and puts them in the place of the stand-ins.
  */
 
 #include "qemu/osdep.h"
@@ -32,6 +36,7 @@
 #include "net/net.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-net.h"
+#include "qapi/opts-visitor.h"
 #include "qapi/qmp/qdict.h"
 #include "qapi/qobject-input-visitor.h"
 #include "qapi/util.h"
@@ -39,6 +44,7 @@
 #include "qemu/error-report.h"
 #include "qemu/option.h"
 #include "qemu/units.h"
+#include "sysemu/replay-base.h"
 #include "sysemu/replay.h"
 #include "sysemu/replay-net.h"
 
@@ -52,7 +58,20 @@
 typedef struct ReplayNetdev {
     NetClientState nc;
     char *name;                 /* in the recording, owned */
+    NetClientState *opened;     /* takes its place; NULL: none is open */
+    QLIST_ENTRY(ReplayNetdev) next;
 } ReplayNetdev;
+
+/* What the user has given for a netdev. */
+typedef struct ReplayNetdevGiven {
+    Netdev *netdev;             /* owned; NULL: this QEMU cannot parse it */
+    Error *err;                 /* owned; why not */
+} ReplayNetdevGiven;
+
+/* BQL */
+static QLIST_HEAD(, ReplayNetdev) stand_ins =
+    QLIST_HEAD_INITIALIZER(stand_ins);
+static GHashTable *given;       /* ReplayNetdevGiven, owned, by the id */
 
 /* --- What slirp has saved in a snapshot ---------------------------------- */
 
@@ -171,6 +190,7 @@ static void replay_netdev_cleanup(NetClientState *nc)
 {
     ReplayNetdev *s = DO_UPCAST(ReplayNetdev, nc, nc);
 
+    QLIST_REMOVE(s, next);
     unregister_savevm(NULL, SLIRP_SECTION, s);
     qemu_purge_queued_packets(nc);
     g_free(s->name);
@@ -206,6 +226,7 @@ int replay_netdev_init(const Netdev *netdev, const char *id,
     nc = qemu_new_net_client(&replay_netdev_info, peer, "replay", id);
     s = DO_UPCAST(ReplayNetdev, nc, nc);
     s->name = replay_net_name(id);
+    QLIST_INSERT_HEAD(&stand_ins, s, next);
     register_savevm_live(SLIRP_SECTION, VMSTATE_INSTANCE_ID_ANY, INT_MAX,
                          &replay_netdev_snapshot, s);
     backend = replay_net_backend(s->name);
@@ -234,6 +255,32 @@ static void replay_netdev_warn(const char *type, const char *id)
     }
 }
 
+static void replay_netdev_free_given(gpointer opaque)
+{
+    ReplayNetdevGiven *g = opaque;
+
+    qapi_free_Netdev(g->netdev);
+    error_free(g->err);
+    g_free(g);
+}
+
+/*
+ * Notes what the user has given for the netdev @id.
+ * @v: freed
+ */
+static void replay_netdev_note(const char *id, Visitor *v)
+{
+    ReplayNetdevGiven *g = g_new0(ReplayNetdevGiven, 1);
+
+    visit_type_Netdev(v, NULL, &g->netdev, &g->err);
+    visit_free(v);
+    if (!given) {
+        given = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                      replay_netdev_free_given);
+    }
+    g_hash_table_replace(given, g_strdup(id), g);
+}
+
 void replay_netdev_arguments(const char *command, QDict *arguments)
 {
     g_autofree char *type = NULL;
@@ -249,6 +296,7 @@ void replay_netdev_arguments(const char *command, QDict *arguments)
         return;
     }
     replay_netdev_warn(type, id);
+    replay_netdev_note(id, qobject_input_visitor_new(QOBJECT(arguments)));
     while (qdict_size(arguments)) {
         qdict_del(arguments, qdict_entry_key(qdict_first(arguments)));
     }
@@ -274,9 +322,16 @@ static Netdev *replay_netdev_new(const char *type, const char *id)
 
 Netdev *replay_netdev_from_opts(QemuOpts *opts)
 {
-    return replay_mode == REPLAY_MODE_PLAY
-           ? replay_netdev_new(qemu_opt_get(opts, "type"), qemu_opts_id(opts))
-           : NULL;
+    Netdev *netdev;
+
+    if (replay_mode != REPLAY_MODE_PLAY) {
+        return NULL;
+    }
+    netdev = replay_netdev_new(qemu_opt_get(opts, "type"), qemu_opts_id(opts));
+    if (netdev) {
+        replay_netdev_note(netdev->id, opts_visitor_new(opts));
+    }
+    return netdev;
 }
 
 /* Returns: a stand-in, owned; NULL if @v has no back end with an id. */
@@ -311,9 +366,134 @@ Netdev *replay_netdev_from_string(const char *optarg, Error **errp)
         visit_free(v);
         v = qobject_input_visitor_new_str(optarg, "type", &error_abort);
     }
-    if (!netdev) {
+    if (netdev) {
+        replay_netdev_note(netdev->id, g_steal_pointer(&v));
+    } else {
         visit_type_Netdev(v, NULL, &netdev, errp);
     }
     visit_free(v);
     return netdev;
+}
+
+/* --- The user leaves the replay ------------------------------------------ */
+
+/* Has the back end @nc the virtio header that the NIC of @s reads? */
+static bool replay_netdev_fits(const ReplayNetdev *s, NetClientState *nc,
+                               Error **errp)
+{
+    int len_bytes = s->nc.vnet_hdr_len;
+
+    if (!len_bytes || (qemu_has_vnet_hdr(nc)
+                       && qemu_has_vnet_hdr_len(nc, len_bytes))) {
+        return true;
+    }
+    error_setg(errp, "netdev '%s' has no virtio header of %d bytes, but its "
+               "NIC has had one in the replay", nc->name, len_bytes);
+    error_append_hint(errp, "Use a netdev like that of the recorder: a %s.\n",
+                      replay_net_backend(s->name) ?: "tap");
+    return false;
+}
+
+/* Sets the id of the stand-in, which only one netdev may have. */
+static void replay_netdev_rename(ReplayNetdev *s, const char *id)
+{
+    g_free(s->nc.name);
+    s->nc.name = g_strdup(id);
+}
+
+static void replay_netdev_close(ReplayNetdev *s)
+{
+    g_autofree char *id = g_strdup(s->nc.name);
+
+    if (s->opened) {
+        replay_netdev_rename(s, "");
+        qemu_del_net_client(g_steal_pointer(&s->opened));
+        replay_netdev_rename(s, id);
+    }
+}
+
+/*
+ * Opens the back end that the user has given for @s.  A netdev of the type
+ * replay stays what it is.
+ */
+static bool replay_netdev_open(ReplayNetdev *s, Error **errp)
+{
+    ReplayNetdevGiven *g = given ? g_hash_table_lookup(given, s->nc.name)
+                                 : NULL;
+    g_autofree char *id = g_strdup(s->nc.name);
+    NetClientState *ncs[MAX_QUEUE_NUM];
+    int queues;
+    bool ok;
+
+    if (!g || (g->netdev && g->netdev->type == NET_CLIENT_DRIVER_REPLAY)) {
+        warn_report("netdev '%s': no back end was given, so nothing is sent "
+                    "and received", s->nc.name);
+        return true;
+    }
+    if (!g->netdev) {
+        error_propagate(errp, error_copy(g->err));
+        return false;
+    }
+    replay_netdev_rename(s, "");
+    ok = net_client_open(g->netdev, id, errp);
+    queues = qemu_find_net_clients_except(id, ncs, NET_CLIENT_DRIVER_NIC,
+                                          ARRAY_SIZE(ncs));
+    replay_netdev_rename(s, id);
+    if (!ok) {
+        return false;
+    }
+    s->opened = ncs[0];
+    s->opened->is_netdev = s->nc.is_netdev;
+    return filter_replay_can_move(ncs, queues, errp)
+           && replay_netdev_fits(s, s->opened, errp);
+}
+
+bool replay_netdevs_open(Error **errp)
+{
+    ReplayNetdev *s;
+
+    QLIST_FOREACH(s, &stand_ins, next) {
+        if (!replay_netdev_open(s, errp)) {
+            break;
+        }
+    }
+    if (!s) {
+        return true;
+    }
+    QLIST_FOREACH(s, &stand_ins, next) {
+        replay_netdev_close(s);
+    }
+    return false;
+}
+
+static void replay_netdev_leave(ReplayNetdev *s)
+{
+    NetClientState *nc = s->opened;
+    NetClientState *peer = s->nc.peer;
+
+    if (s->nc.vnet_hdr_len) {
+        replay_base_use_vnet_hdr(nc, s->nc.vnet_hdr_len);
+    }
+    nc->link_down = s->nc.link_down;
+    filter_replay_move(&s->nc, nc);
+    s->nc.peer = NULL;
+    nc->peer = peer;
+    if (peer) {
+        peer->peer = nc;
+        qemu_net_queue_change_sender(peer->incoming_queue, &s->nc, nc);
+    }
+    replay_netdev_rename(s, "");
+    qemu_del_net_client(&s->nc);
+}
+
+void replay_netdevs_leave(void)
+{
+    ReplayNetdev *s, *next;
+
+    QLIST_FOREACH_SAFE(s, &stand_ins, next, next) {
+        if (s->opened) {
+            replay_netdev_leave(s);
+        }
+    }
+    filter_replay_leave();
 }

@@ -28,10 +28,13 @@ bool replay_hides_vm_change(void)
 bool replay_allows_change(const char *what, bool before_start, Error **errp)
 {
     if (replay_mode == REPLAY_MODE_NONE
-        || (before_start && !replay_has_begun())) {
+        || (before_start && (!replay_has_begun() || replay_now.left))) {
         return true;
     }
-    if (replay_mode == REPLAY_MODE_RECORD) {
+    if (replay_now.left) {
+        error_setg(errp, "%s: this is not possible in a QEMU that has begun as "
+                   "a replay", what);
+    } else if (replay_mode == REPLAY_MODE_RECORD) {
         error_setg(errp, "%s: the virtual machine is being recorded, and this "
                    "cannot be recorded", what);
     } else {

@@ -91,9 +91,9 @@ ReplayInfo *qmp_query_replay(Error **errp)
 {
     ReplayInfo *info = g_new0(ReplayInfo, 1);
 
-    info->mode = replay_mode;
+    info->mode = replay_now.left ? REPLAY_MODE_NONE : replay_mode;
     info->icount = replay_get_current_icount();
-    if (replay_mode == REPLAY_MODE_NONE) {
+    if (info->mode == REPLAY_MODE_NONE) {
         return info;
     }
 
@@ -184,6 +184,9 @@ static void replay_info_print(void)
     uint64_t icount = replay_now.icount;
     const char *end = progress.rewrite ? "\033[K\r" : "\n";
 
+    if (replay_now.left) {
+        return;
+    }
     if (replay_mode == REPLAY_MODE_RECORD) {
         ReplayLogStats stats = replay_stream_stats();
 

@@ -145,6 +145,23 @@ void replay_char_finish(void);
 /* Add the back ends that read random bytes from the host to @d. */
 void replay_rng_describe(ReplayLogDescription *d);
 
+/*
+ * The user leaves a replay: open the files of the back ends.  Returns: true;
+ * false with @errp set.  Context: main loop.
+ */
+bool replay_rng_open(Error **errp);
+
+/* The replay was left: the back ends read for the requests that wait. */
+void replay_rng_leave(void);
+
+/* --- Clocks -------------------------------------------------------------- */
+
+/*
+ * The user leaves a replay: the clocks go on from the values that were replayed
+ * last.  Context: main loop, BQL; the machine is stopped.
+ */
+void replay_clocks_leave(void);
+
 /* --- Adapters and packets ------------------------------------------------ */
 
 /* Add the adapters to @d, in the order of their numbers in the recording. */

@@ -127,6 +127,15 @@ void replay_info_restart(void);
 /* --- replay-place.c ------------------------------------------------------ */
 
 /**
+ * replay_place_parse: understand a text that names a place
+ * @text: N or icount=N, packet=N, packet=N,adapter=NETDEV, event=N; borrowed
+ *
+ * Context: any thread.
+ * Returns: the name, owned; NULL with @errp set.
+ */
+ReplayPlaceName *replay_place_parse(const char *text, Error **errp);
+
+/**
  * replay_place_find: find the place that a user has named
  * @name: borrowed
  * @place: where the replay has to stop for it
@@ -207,6 +216,30 @@ void replay_checkpoints_forget_pages(void);
 ReplayCheckpointInfoList *replay_checkpoints_query(void);
 
 void replay_checkpoints_finish(void);
+
+/* --- replay-leave.c ------------------------------------------------------ */
+
+/**
+ * replay_leave_configure: take the options rrfrom= and rrat=
+ * @opts: -icount, borrowed; its other options were taken
+ *
+ * Opens the new recording, rrfile=, so that nothing has to be replayed before
+ * the user learns that it cannot be written.  Exits with a report if an option
+ * is wrong.
+ *
+ * Context: start-up.
+ * Returns: whether rrfrom= was given: this QEMU begins as a replay of it.
+ */
+bool replay_leave_configure(QemuOpts *opts);
+
+/* The replay begins: find rrat=.  Returns: true; false with @errp set. */
+bool replay_leave_begin(Error **errp);
+
+/*
+ * QEMU exits: report it if the replay did not come to rrat=.  Returns: whether
+ * it came there, or did not have to.
+ */
+bool replay_leave_finish(void);
 
 /* --- replay-snapshot.c, replay-nics.c, replay-pending.c ------------------ */
 

@@ -78,6 +78,11 @@ typedef struct ReplayNow {
      * though the machine is not stopped.  BQL.
      */
     bool paused;
+    /*
+     * record: the user has left a replay, and what happens since then is not
+     * recorded.  BQL.
+     */
+    bool left;
 } ReplayNow;
 
 extern ReplayNow replay_now;

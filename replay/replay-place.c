@@ -13,6 +13,9 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/qmp/qdict.h"
+#include "qemu/cutils.h"
+#include "qemu/keyval.h"
 #include "sysemu/replay.h"
 #include "replay-machine.h"
 #include "replay-now.h"
@@ -155,6 +158,39 @@ static void replay_place_walk_pass(ReplayPlaceWalk *walk)
         && walk->ev.num[0] < places.adapters) {
         walk->packets[walk->ev.num[0]]++;
     }
+}
+
+/* --- From a text to a name ----------------------------------------------- */
+
+static bool replay_place_parse_number(const QDict *dict, const char *key,
+                                      bool *has, int64_t *number, Error **errp)
+{
+    const char *value = qdict_get_try_str(dict, key);
+
+    *has = value;
+    if (value && qemu_strtoi64(value, NULL, 0, number) < 0) {
+        error_setg(errp, "%s='%s' is not a number", key, value);
+        return false;
+    }
+    return true;
+}
+
+ReplayPlaceName *replay_place_parse(const char *text, Error **errp)
+{
+    g_autoptr(QDict) dict = keyval_parse(text, "icount", NULL, errp);
+    g_autoptr(ReplayPlaceName) name = g_new0(ReplayPlaceName, 1);
+
+    if (!dict
+        || !replay_place_parse_number(dict, "icount", &name->has_icount,
+                                      &name->icount, errp)
+        || !replay_place_parse_number(dict, "packet", &name->has_packet,
+                                      &name->packet, errp)
+        || !replay_place_parse_number(dict, "event", &name->has_event,
+                                      &name->event, errp)) {
+        return NULL;
+    }
+    name->adapter = g_strdup(qdict_get_try_str(dict, "adapter"));
+    return g_steal_pointer(&name);
 }
 
 /* --- From a name to a place ---------------------------------------------- */

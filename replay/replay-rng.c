@@ -47,6 +47,33 @@ void replay_rng_unregister(unsigned number)
     g_array_index(backends, ReplayRng, number).ops = NULL;
 }
 
+bool replay_rng_open(Error **errp)
+{
+    guint i;
+
+    for (i = 0; backends && i < backends->len; i++) {
+        const ReplayRng *s = &g_array_index(backends, ReplayRng, i);
+
+        if (s->ops && !s->ops->open(s->opaque, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void replay_rng_leave(void)
+{
+    guint i;
+
+    for (i = 0; backends && i < backends->len; i++) {
+        const ReplayRng *s = &g_array_index(backends, ReplayRng, i);
+
+        if (s->ops) {
+            s->ops->start(s->opaque);
+        }
+    }
+}
+
 void replay_rng_describe(ReplayLogDescription *d)
 {
     guint i;

@@ -60,11 +60,11 @@ static int replay_snapshot_post_load(void *opaque, int version_id)
     Error *err = NULL;
 
     if (!qemu_uuid_is_equal(&s->uuid, &before.uuid)) {
-        g_autofree char *here = qemu_uuid_unparse_strdup(&before.uuid);
+        g_autofree char *ours = qemu_uuid_unparse_strdup(&before.uuid);
         g_autofree char *there = qemu_uuid_unparse_strdup(&s->uuid);
 
         error_report("the snapshot belongs to another recording (UUID %s), not "
-                     "to '%s' (UUID %s)", there, replay_filename(), here);
+                     "to '%s' (UUID %s)", there, replay_filename(), ours);
         return replay_snapshot_failed(s);
     }
     if (!replay_stream_seek(&s->pos, &err)) {
@@ -142,6 +142,11 @@ bool replay_can_load_snapshot(Error **errp)
     if (replay_mode != REPLAY_MODE_RECORD) {
         return true;
     }
+    if (replay_now.left) {
+        error_setg(errp, "a snapshot cannot be loaded after the replay was "
+                   "left");
+        return false;
+    }
     error_setg(errp, "a snapshot cannot be loaded while the recording '%s' is "
                "being made: time would go back", replay_filename());
     error_append_hint(errp, "Load the snapshot in a replay.\n");
@@ -165,6 +170,13 @@ bool replay_can_snapshot(void)
 
 bool replay_can_save_snapshot(Error **errp)
 {
+    if (replay_now.left) {
+        error_setg(errp, "no QEMU could load a snapshot that is saved after "
+                   "the replay was left");
+        error_append_hint(errp, "Save it before replay-leave, or leave the "
+                          "replay for a new recording.\n");
+        return false;
+    }
     return replay_mode == REPLAY_MODE_NONE
            || (replay_disk_can_save(errp) && replay_bh_can_save(errp));
 }

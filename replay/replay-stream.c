@@ -269,7 +269,7 @@ void replay_catch_up(void)
 
 /* --- Open, close, go to a place ------------------------------------------ */
 
-static bool replay_stream_open_writer(Error **errp)
+ReplayLogWriter *replay_stream_new_writer(const char *filename, Error **errp)
 {
     const ReplayOptions *options = &replay_now.options;
     unsigned flags = (options->compress ? REPLAY_LOG_COMPRESS : 0)
@@ -279,7 +279,12 @@ static bool replay_stream_open_writer(Error **errp)
     /* A file that reaches its limit is an error to report, not the end. */
     signal(SIGXFSZ, SIG_IGN);
 #endif
-    stream.writer = replay_log_writer_open(options->filename, flags, errp);
+    return replay_log_writer_open(filename, flags, errp);
+}
+
+static bool replay_stream_open_writer(Error **errp)
+{
+    stream.writer = replay_stream_new_writer(replay_filename(), errp);
     if (!stream.writer) {
         return false;
     }
@@ -325,14 +330,19 @@ static void replay_stream_age(void *opaque)
                                    + REPLAY_CHUNK_MAX_AGE_NS);
 }
 
+static void replay_stream_start_aging(void)
+{
+    stream.age_timer = timer_new_ns(QEMU_CLOCK_REALTIME, replay_stream_age,
+                                    NULL);
+    replay_stream_age(NULL);
+}
+
 bool replay_stream_describe(const ReplayLogDescription *d, Error **errp)
 {
     if (!replay_log_writer_describe(stream.writer, d, errp)) {
         return false;
     }
-    stream.age_timer = timer_new_ns(QEMU_CLOCK_REALTIME, replay_stream_age,
-                                    NULL);
-    replay_stream_age(NULL);
+    replay_stream_start_aging();
     return true;
 }
 
@@ -411,6 +421,22 @@ bool replay_stream_close(bool guest_ended, Error **errp)
         ok = replay_log_writer_close(writer, errp);
     }
     return ok;
+}
+
+void replay_stream_leave(ReplayLogWriter *writer)
+{
+    replay_now.description = NULL;
+    replay_log_reader_close(g_steal_pointer(&stream.reader));
+    replay_now.next.kind = REPLAY_EV_NONE;
+    replay_now.insns_left = 0;
+    /* The next event counts the instructions since the last one. */
+    replay_now.icount = replay_now.pos.icount;
+    replay_mode = REPLAY_MODE_RECORD;
+    stream.writer = writer;
+    if (writer) {
+        replay_now.uuid = *replay_log_writer_uuid(writer);
+        replay_stream_start_aging();
+    }
 }
 
 /* --- How large it is ------------------------------------------------------ */

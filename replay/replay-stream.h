@@ -40,6 +40,12 @@ typedef struct ReplayStreamOps {
  */
 bool replay_stream_open(const ReplayStreamOps *ops, Error **errp);
 
+/*
+ * Returns: a writer for a recording that replay_now.options say how to make,
+ * owned; NULL with @errp set.
+ */
+ReplayLogWriter *replay_stream_new_writer(const char *filename, Error **errp);
+
 /* Returns: whether a recording is open. */
 bool replay_stream_is_open(void);
 
@@ -80,6 +86,16 @@ bool replay_stream_seek(const ReplayLogPos *pos, Error **errp);
  * a replay with @guest_ended could not read on to the end.
  */
 bool replay_stream_close(bool guest_ended, Error **errp);
+
+/**
+ * replay_stream_leave: a replay becomes a recorder at the place where it is
+ * @writer: owned; it has all events of the replay before this place, but not
+ *          the instructions since the last of them.  NULL: nothing is recorded
+ *          any more.
+ *
+ * Context: main loop; the machine is stopped.
+ */
+void replay_stream_leave(ReplayLogWriter *writer);
 
 /* Replay: what the headers tell of the recording; zeros while recording. */
 const ReplayLogInfo *replay_stream_info(void);

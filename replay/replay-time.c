@@ -5,10 +5,14 @@
  * an event.  QEMU's own code may read a clock in a replay at a place where the
  * recorder did not; it gets the last value that was replayed, so time stands
  * still between two events.  If the guest does so, the replay has diverged.
+ *
+ * When the user leaves a replay, its clocks go on from the values that they
+ * have there.
  */
 
 #include "qemu/osdep.h"
 #include "hw/core/cpu.h"
+#include "sysemu/cpu-timers.h"
 #include "sysemu/replay.h"
 #include "replay-kinds.h"
 #include "replay-report.h"
@@ -19,10 +23,36 @@ static const ReplayLogEventKind clock_kinds[REPLAY_CLOCK_COUNT] = {
     [REPLAY_CLOCK_VIRTUAL_RT] = REPLAY_EV_CLOCK_VIRTUAL_RT,
 };
 
+/*
+ * Record: what is added to each clock of the host, ns.  Written only while the
+ * machine is stopped, with all locks.
+ */
+static int64_t offset_ns[REPLAY_CLOCK_COUNT];
+
+void replay_clocks_leave(void)
+{
+    const int64_t host_ns[REPLAY_CLOCK_COUNT] = {
+        [REPLAY_CLOCK_HOST] = get_clock_realtime(),
+        [REPLAY_CLOCK_VIRTUAL_RT] = cpu_get_clock(),
+    };
+    int i;
+
+    for (i = 0; i < REPLAY_CLOCK_COUNT; i++) {
+        offset_ns[i] = replay_now.clock_ns[i] - host_ns[i];
+    }
+}
+
+int64_t replay_clock_offset(ReplayClockKind kind)
+{
+    return offset_ns[kind];
+}
+
 int64_t replay_save_clock(ReplayClockKind kind, int64_t clock,
                           int64_t raw_icount)
 {
     g_assert(replay_mutex_locked());
+
+    clock += offset_ns[kind];
 
     if (replay_is_stopped()) {
         /* The main loop reads the clock for its own use, not for the guest. */

@@ -26,8 +26,6 @@
 #include "migration/snapshot.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
-#include "qemu/cutils.h"
-#include "qemu/keyval.h"
 #include "sysemu/replay.h"
 #include "sysemu/runstate.h"
 #include "replay-machine.h"
@@ -350,37 +348,17 @@ void qmp_replay_seek(ReplayPlaceName *name, Error **errp)
     }
 }
 
-static bool replay_place_parse_number(const QDict *dict, const char *key,
-                                      bool *has, int64_t *number, Error **errp)
-{
-    const char *value = qdict_get_try_str(dict, key);
-
-    *has = value;
-    if (value && qemu_strtoi64(value, NULL, 0, number) < 0) {
-        error_setg(errp, "%s='%s' is not a number", key, value);
-        return false;
-    }
-    return true;
-}
-
 /* Calls @command with the place that the user has typed. */
 static void replay_travel_hmp(Monitor *mon, const QDict *args,
                               void (*command)(ReplayPlaceName *, Error **))
 {
-    g_autoptr(QDict) dict = NULL;
-    ReplayPlaceName name = { };
+    ReplayPlaceName *name = NULL;
     Error *err = NULL;
 
-    dict = keyval_parse(qdict_get_str(args, "place"), "icount", NULL, &err);
-    if (dict
-        && replay_place_parse_number(dict, "icount", &name.has_icount,
-                                     &name.icount, &err)
-        && replay_place_parse_number(dict, "packet", &name.has_packet,
-                                     &name.packet, &err)
-        && replay_place_parse_number(dict, "event", &name.has_event,
-                                     &name.event, &err)) {
-        name.adapter = (char *)qdict_get_try_str(dict, "adapter");
-        command(&name, &err);
+    name = replay_place_parse(qdict_get_str(args, "place"), &err);
+    if (name) {
+        command(name, &err);
+        qapi_free_ReplayPlaceName(name);
     }
     hmp_handle_error(mon, err);
 }

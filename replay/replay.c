@@ -98,7 +98,7 @@ static bool replay_begin(Error **errp)
         warn_report_err(err);
     }
     replay_net_begin(replay_now.description);
-    return replay_net_capture_begin(errp);
+    return replay_net_capture_begin(errp) && replay_leave_begin(errp);
 }
 
 /*
@@ -154,6 +154,7 @@ static void replay_close(void)
     replay_info_stop();
     replay_checkpoints_finish();
     replay_place_close();
+    life.incomplete |= !replay_leave_finish();
     if (!replay_stream_close(replay_shutdown_is_by_guest(), &err)) {
         error_report_err(err);
         life.incomplete = true;
@@ -235,7 +236,7 @@ static void replay_warn_without_rr(QemuOpts *opts)
     static const char *const needs_rr[] = {
         "rrfile", "rrsnapshot", "rrcompress", "rroverwrite", "rrerror",
         "rrcheck", "rrunsafe", "rrprogress", "rrpcap",
-        "rrcheckpoints",
+        "rrcheckpoints", "rrfrom", "rrat",
     };
     size_t i;
 
@@ -287,6 +288,10 @@ static void replay_configure_opts(QemuOpts *opts)
     options->allow_unsafe = qemu_opt_get_bool(opts, "rrunsafe", false);
     options->progress_seconds = replay_opt_seconds(opts, "rrprogress");
 
+    if (rr == RR_RECORD && replay_leave_configure(opts)) {
+        rr = RR_REPLAY;
+        filename = qemu_opt_get(opts, "rrfrom");
+    }
     options->capture = g_strdup(qemu_opt_get(opts, "rrpcap"));
     if (options->capture && rr == RR_RECORD) {
         error_report("-icount rrpcap= has no effect with rr=record");

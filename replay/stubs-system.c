@@ -288,6 +288,11 @@ void qmp_replay_seek(ReplayPlaceName *name, Error **errp)
     replay_refuse_command(errp);
 }
 
+void qmp_replay_leave(const char *file, Error **errp)
+{
+    replay_refuse_command(errp);
+}
+
 void hmp_info_replay(Monitor *mon, const QDict *qdict)
 {
     error_report("%s", replay_not_built);
@@ -304,6 +309,11 @@ void hmp_replay_delete_break(Monitor *mon, const QDict *qdict)
 }
 
 void hmp_replay_seek(Monitor *mon, const QDict *qdict)
+{
+    error_report("%s", replay_not_built);
+}
+
+void hmp_replay_leave(Monitor *mon, const QDict *qdict)
 {
     error_report("%s", replay_not_built);
 }

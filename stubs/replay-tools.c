@@ -33,6 +33,11 @@ int64_t replay_save_clock(ReplayClockKind kind, int64_t clock,
     abort();
 }
 
+int64_t replay_clock_offset(ReplayClockKind kind)
+{
+    return 0;
+}
+
 int64_t replay_read_clock(ReplayClockKind kind, int64_t raw_icount)
 {
     abort();

@@ -139,7 +139,7 @@ static int pcap_run(int argc, char **argv)
     }
     /* The command may stand behind a "--". */
     n_before = args.n > 2 && g_str_equal(args.arg[2], "--") ? 3 : 2;
-    if (replay != args.n > n_before) {
+    if (replay != (args.n > n_before)) {
         error_report(replay ? "--replay needs the command line of a QEMU"
                             : "there are too many arguments");
         error_printf("usage: " PROGRAM " pcap --replay FILE OUT.pcapng -- QEMU "

@@ -341,10 +341,22 @@ bool replay_shutdown_waits(ShutdownCause cause);
  *              may hold
  *
  * Context: locked.
- * Returns: @clock.
+ * Returns: @clock, plus replay_clock_offset().
  */
 int64_t replay_save_clock(ReplayClockKind kind, int64_t clock,
                           int64_t raw_icount);
+
+/**
+ * replay_clock_offset: how far a recorder's clock is from that of the host
+ * @kind: the clock
+ *
+ * When the user leaves a replay, its clocks go on from where they are.
+ *
+ * Context: any thread; no lock is needed.
+ * Returns: what is added to the host's clock, in ns; 0 in a recorder that has
+ * not begun as a replay, and in a replay.
+ */
+int64_t replay_clock_offset(ReplayClockKind kind);
 
 /**
  * replay_read_clock: take the value of a clock from the recording
@@ -670,12 +682,17 @@ void replay_disk_failed(BlockBackend *blk, bool is_read, int error);
  * @wants: returns whether a request of the guest waits, and sets *@len to the
  *         number of bytes that the first request asks for
  * @receive: completes the first request, if there is one, with the bytes
+ * @open: the user leaves a replay: opens the file, if it is not open, and
+ *        returns true; false with @errp set
+ * @start: the replay was left: reads for the first request, if there is one
  *
- * Context: vCPU thread, locked, with the BQL.
+ * Context: locked, with the BQL; vCPU thread, @open and @start main loop.
  */
 typedef struct ReplayRngOps {
     bool (*wants)(void *opaque, size_t *len);
     void (*receive)(void *opaque, const void *buf, size_t len);
+    bool (*open)(void *opaque, Error **errp);
+    void (*start)(void *opaque);
 } ReplayRngOps;
 
 /**
@@ -950,6 +967,36 @@ bool replay_net_only_moves_packets(const GPollFD *fds, int n);
 bool filter_replay_attach(NetClientState **ncs, int queues, Error **errp);
 
 /**
+ * filter_replay_can_move: can filter-replay be on this netdev, in place of
+ * another?
+ * @ncs: the queues of the netdev, borrowed
+ * @queues: how many it has
+ * @errp: set if packets would bypass the filter
+ *
+ * Context: main loop, BQL.
+ * Returns: true; false with @errp set.
+ */
+bool filter_replay_can_move(NetClientState **ncs, int queues, Error **errp);
+
+/**
+ * filter_replay_move: the user leaves a replay: move all filters to the netdev
+ * that takes the place of another
+ * @from: the stand-in of the replay
+ * @to: a netdev without filters
+ *
+ * Context: main loop, BQL; the machine is stopped.
+ */
+void filter_replay_move(NetClientState *from, NetClientState *to);
+
+/**
+ * filter_replay_leave: the user leaves a replay: packets of the guest are going
+ * to be forwarded
+ *
+ * Context: main loop, BQL; the machine is stopped.
+ */
+void filter_replay_leave(void);
+
+/**
  * replay_netdev_init: make a netdev of the type replay, which neither sends nor
  * receives
  * @netdev: its options, borrowed
@@ -1003,6 +1050,26 @@ Netdev *replay_netdev_from_opts(QemuOpts *opts);
 Netdev *replay_netdev_from_string(const char *optarg, Error **errp);
 
 /**
+ * replay_netdevs_open: the user leaves a replay: open the back ends that it did
+ * not open
+ * @errp: set if one of them cannot be opened, or does not fit its NIC
+ *
+ * They are not attached to NICs yet.
+ *
+ * Context: main loop, BQL; the machine is stopped.
+ * Returns: true; false with @errp set, and the stand-ins stay alone.
+ */
+bool replay_netdevs_open(Error **errp);
+
+/**
+ * replay_netdevs_leave: put the back ends that replay_netdevs_open() has opened
+ * in the place of their stand-ins, with the same links
+ *
+ * Context: main loop, BQL; the machine is stopped.
+ */
+void replay_netdevs_leave(void);
+
+/**
  * replay_link_set: the user unplugs or plugs in a network cable
  * @name: name of a network client, borrowed
  * @up: the new state of the link
@@ -1019,6 +1086,17 @@ Netdev *replay_netdev_from_string(const char *optarg, Error **errp);
 bool replay_link_set(const char *name, bool up, Error **errp);
 
 /* --- What the user does to the machine --------------------------------- */
+
+/**
+ * replay_is_paused: does the vCPU thread wait for a checkpoint of the machine?
+ *
+ * A replay makes such checkpoints while the machine runs, as far as its run state
+ * is concerned.
+ *
+ * Context: BQL.
+ * Returns: whether it does.
+ */
+bool replay_is_paused(void);
 
 /**
  * replay_hides_vm_change: must the guest not notice that the machine stops or
@@ -1080,17 +1158,6 @@ void replay_requests_of_suspended(void);
  * Returns: true; false with @errp set.
  */
 bool replay_allows_qmp(const char *name, const QDict *args, Error **errp);
-
-/**
- * replay_is_paused: does the vCPU thread wait for a checkpoint of the machine?
- *
- * A replay makes such checkpoints while the machine runs, as far as its run state
- * is concerned.
- *
- * Context: BQL.
- * Returns: whether it does.
- */
-bool replay_is_paused(void);
 
 /**
  * replay_allows_hmp: may a command of the human monitor be carried out?

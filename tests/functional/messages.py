@@ -93,6 +93,16 @@ PLACE_ADAPTER = "the recording has no adapter 'n7'"
 PLACE_PASSED = 'has passed this place already'
 NO_CHECKPOINT = 'it has no checkpoint before this place'
 
+# --- leaving a replay --------------------------------------------------------
+
+LEAVE_ARRIVED = 'and is being recorded from here on'
+LEAVE_NO_SNAPSHOT = 'no QEMU could load a snapshot that is saved after the replay was left'
+LEAVE_NOT_BEGUN = 'the replay has not begun'
+LEAVE_SAME_FILE = 'is the recording that is replayed'
+LEAVE_FILE_EXISTS = 'already exists'
+LEAVE_PORT = 'Could not set up host forwarding rule'
+LEAVE_OPTIONS = 'need each other'
+
 # --- info replay, rrprogress= -----------------------------------------------
 
 INFO_NOTHING = 'nothing is being recorded or replayed'

@@ -11,4 +11,7 @@
 #include "net/net.h"
 #include "qemu/main-loop.h"
 
+#define replay_base_use_vnet_hdr(nc, len_bytes) \
+    qemu_set_vnet_hdr_len(nc, len_bytes)
+
 #endif

@@ -16,6 +16,13 @@
 #define bql_lock()      qemu_mutex_lock_iothread()
 #define bql_locked()    qemu_mutex_iothread_locked()
 
+/* Here a netdev does not use its virtio header as soon as this has a length. */
+static inline void replay_base_use_vnet_hdr(NetClientState *nc, int len_bytes)
+{
+    qemu_using_vnet_hdr(nc, true);
+    qemu_set_vnet_hdr_len(nc, len_bytes);
+}
+
 /* Here it cannot fail. */
 #define memory_global_dirty_log_start(flags, errp) \
     memory_global_dirty_log_start(flags)
