@@ -467,10 +467,23 @@ static void replay_checkpoints_thin(void)
     }
 }
 
+/* Returns: whether a vCPU has an exception that it has not taken yet. */
+static bool replay_checkpoints_exception_waits(void)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (cpu->exception_index != -1) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Returns: whether a checkpoint would hold all that has begun here. */
 static bool replay_checkpoints_possible(void)
 {
-    if (first_cpu->exception_index != -1 || replay_has_failed()
+    if (replay_checkpoints_exception_waits() || replay_has_failed()
         || replay_next_event_is(REPLAY_EV_NONE)
         || !replay_disk_can_keep_state(NULL)) {
         return false;

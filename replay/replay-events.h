@@ -91,4 +91,9 @@ void replay_events_remove(ReplayEvent *ev);
 /* Replay.  Returns: how often replay_async_events() has been called. */
 uint64_t replay_events_rounds(void);
 
+/* --- replay-vcpu.c ------------------------------------------------------- */
+
+/* Returns: the vCPU that has executed or taken an interrupt last, borrowed. */
+CPUState *replay_vcpu_current(void);
+
 #endif

@@ -64,6 +64,8 @@
     E(0x00, INSTRUCTION, "instruction", "u") \
     E(0x01, INTERRUPT, "interrupt", "") \
     E(0x02, EXCEPTION, "exception", "") \
+    /* number of the vCPU that executes from here on */ \
+    E(0x03, VCPU, "vcpu", "u") \
     /* id of the bottom half */ \
     E(0x10, ASYNC_BH, "async-bh", "i") \
     /* id of the bottom half */ \

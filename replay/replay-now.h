@@ -42,6 +42,8 @@ typedef struct ReplayNow {
     uint64_t insns_left;
     /* number that the next block request gets */
     uint64_t next_block_id;
+    /* index of the vCPU that has executed or taken an interrupt last */
+    uint32_t vcpu;
     /*
      * replay: position of @next in the recording; record: position of the next
      * event, valid only while a snapshot is saved

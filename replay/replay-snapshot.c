@@ -9,6 +9,7 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "hw/core/cpu.h"
 #include "migration/snapshot.h"
 #include "migration/vmstate.h"
 #include "qemu/error-report.h"
@@ -39,6 +40,7 @@ static int replay_snapshot_pre_load(void *opaque)
     ReplayNow *s = opaque;
 
     before = *s;
+    s->vcpu = 0;
     /* The machine was reset, and devices may have acted on that. */
     replay_bh_drop();
     return 0;
@@ -67,6 +69,11 @@ static int replay_snapshot_post_load(void *opaque, int version_id)
                      "to '%s' (UUID %s)", there, replay_filename(), ours);
         return replay_snapshot_failed(s);
     }
+    if (s->vcpu > INT_MAX || !qemu_get_cpu(s->vcpu)) {
+        error_report("the snapshot continues on vCPU %" PRIu32 ", which the "
+                     "machine does not have", s->vcpu);
+        return replay_snapshot_failed(s);
+    }
     if (!replay_stream_seek(&s->pos, &err)) {
         error_report_err(err);
         return replay_snapshot_failed(s);
@@ -90,6 +97,25 @@ static int replay_snapshot_post_load(void *opaque, int version_id)
     return 0;
 }
 
+/* Without the section it is the first vCPU. */
+static bool replay_snapshot_needs_vcpu(void *opaque)
+{
+    const ReplayNow *s = opaque;
+
+    return s->vcpu;
+}
+
+static const VMStateDescription replay_vmstate_vcpu = {
+    .name = "replay/vcpu",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = replay_snapshot_needs_vcpu,
+    .fields = (VMStateField[]) {
+        VMSTATE_UINT32(vcpu, ReplayNow),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
 static const VMStateDescription replay_vmstate = {
     .name = "replay",
     .version_id = 3,
@@ -109,6 +135,10 @@ static const VMStateDescription replay_vmstate = {
         VMSTATE_UINT64(pos.packet, ReplayNow),
         VMSTATE_UINT64(pos.icount, ReplayNow),
         VMSTATE_END_OF_LIST()
+    },
+    .subsections = (const VMStateDescription * []) {
+        &replay_vmstate_vcpu,
+        NULL
     },
 };
 

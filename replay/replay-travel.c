@@ -22,12 +22,14 @@
 #include "qapi/qapi-commands-replay.h"
 #include "qapi/qmp/qdict.h"
 #include "block/snapshot.h"
+#include "exec/gdbstub.h"
 #include "hw/core/cpu.h"
 #include "migration/snapshot.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "sysemu/replay.h"
 #include "sysemu/runstate.h"
+#include "replay-events.h"
 #include "replay-machine.h"
 #include "replay-stream.h"
 
@@ -112,6 +114,9 @@ static void replay_travel_end(RunState state)
     travel.active = travel.is_silent;
     travel.searching = false;
     replay_hold();
+    if (state == RUN_STATE_DEBUG) {
+        gdb_set_stop_cpu(replay_vcpu_current());
+    }
     if (!runstate_is_running()) {
         /* From RUN_STATE_RESTORE_VM a machine can go nowhere else. */
         vm_start();
@@ -197,7 +202,7 @@ static void replay_travel_arrived(void *opaque)
     ReplayPlace here = replay_here();
     ReplayPlace before;
 
-    if (travel.is_step && first_cpu->halted
+    if (travel.is_step && replay_vcpu_current()->halted
         && replay_place_step_back(&here, &before, NULL)
         && replay_travel_go(&before, travel.state, true, NULL)) {
         /* The step that has halted the vCPU did not end here. */
@@ -264,9 +269,12 @@ static void replay_travel_searched(void *opaque)
 {
     ReplayPlace start = travel.part_start;
     ReplayPlace goal = travel.found ? travel.hit : start;
+    CPUState *cpu;
 
     vm_stop(RUN_STATE_RESTORE_VM);
-    cpu_single_step(first_cpu, 0);
+    CPU_FOREACH(cpu) {
+        cpu_single_step(cpu, 0);
+    }
     if (!travel.found && replay_travel_search(&start, NULL)) {
         return;
     }

@@ -183,7 +183,7 @@ int64_t replay_main_loop_timeout(int64_t timeout_ns)
     if (replay_is_main_loop_event(kind)) {
         return replay_turn_main_loop_max_ns();
     }
-    if (vcpu_idle) {
+    if (vcpu_idle || kind == REPLAY_EV_VCPU) {
         replay_wake_vcpu();
     }
     return qemu_soonest_timeout(timeout_ns, replay_turn_vcpu_max_ns());

@@ -10,10 +10,19 @@
  * as its budget.  When it has executed them, the event after them becomes the
  * next event.  The code that produces an event of this kind then asks, and gets
  * the answer true.  If it asks earlier, it gets false and asks again later.
+ *
+ * One thread executes all vCPUs, in turn.  A recorder lets each vCPU that is
+ * not asleep execute until it halts or pauses, the thread has other work, or
+ * its slice is used up.  A part of this depends on the host.  So whenever
+ * another vCPU than before executes something, that becomes an event.  In a
+ * replay only the vCPU of the last such event executes; the others stand still,
+ * even if they could leave a halt.
  */
 
 #include "qemu/osdep.h"
 #include "hw/core/cpu.h"
+#include "sysemu/cpus.h"
+#include "sysemu/replay-base.h"
 #include "replay-events.h"
 #include "replay-report.h"
 #include "replay-stop.h"
@@ -21,6 +30,12 @@
 
 /* Largest budget of the vCPU in a replay; then the main loop gets the mutex. */
 #define BUDGET_MAX_INSNS          (1 << 20)
+
+/*
+ * Record: the most instructions that a vCPU executes before the next one, if
+ * there are several.
+ */
+#define SLICE_INSNS               (1 << 17)
 
 /* The main loop is about to reset or suspend the machine.  BQL. */
 static bool held;
@@ -133,6 +148,100 @@ bool replay_interrupt(void)
 bool replay_has_interrupt(void)
 {
     return replay_vcpu_next_is(REPLAY_EV_INTERRUPT);
+}
+
+/* --- Several vCPUs ------------------------------------------------------- */
+
+static bool replay_vcpu_has_others(void)
+{
+    return CPU_NEXT(first_cpu);
+}
+
+CPUState *replay_vcpu_current(void)
+{
+    return replay_vcpu_has_others() ? qemu_get_cpu(replay_now.vcpu) : first_cpu;
+}
+
+/* Record: the next vCPU in order, after the last one, that has work. */
+static CPUState *replay_vcpu_next_awake(void)
+{
+    CPUState *last = replay_vcpu_current();
+    CPUState *cpu = last;
+
+    do {
+        cpu = CPU_NEXT(cpu) ?: first_cpu;
+    } while (cpu != last && (!cpu_can_run(cpu)
+                             || (cpu->halted && !cpu_has_work(cpu))));
+    return cpu;
+}
+
+/*
+ * It is another vCPU's turn.
+ *
+ * Other vCPUs may have changed the page tables since its last turn, and it may
+ * not know of that before it takes an interrupt.  Until then it may use what
+ * its TLB has, or find the new state, and what a TLB has is not the same in
+ * each replay.  So it begins with an empty one.
+ */
+static void replay_vcpu_set(CPUState *cpu)
+{
+    replay_now.vcpu = cpu->cpu_index;
+    tlb_flush(cpu);
+}
+
+/* Replay: take the event that changes the vCPU, if it is next. */
+static void replay_vcpu_change(void)
+{
+    uint64_t number;
+
+    if (!replay_vcpu_next_is(REPLAY_EV_VCPU)) {
+        return;
+    }
+    number = replay_now.next.num[0];
+    if (number > INT_MAX || !qemu_get_cpu(number)) {
+        replay_fail(REPLAY_END_REASON_DAMAGED, NULL,
+                    "the recording continues on vCPU %" PRIu64 ", which the "
+                    "machine does not have", number);
+        return;
+    }
+    replay_vcpu_set(qemu_get_cpu(number));
+    replay_take_next();
+}
+
+CPUState *replay_vcpu_choose(CPUState *cpu)
+{
+    if (replay_mode == REPLAY_MODE_NONE || !replay_vcpu_has_others()) {
+        return cpu ?: first_cpu;
+    }
+    if (replay_mode == REPLAY_MODE_RECORD) {
+        return replay_vcpu_next_awake();
+    }
+    replay_vcpu_change();
+    return replay_vcpu_current();
+}
+
+void replay_vcpu_begin(CPUState *cpu)
+{
+    if (replay_mode == REPLAY_MODE_RECORD
+        && cpu->cpu_index != replay_now.vcpu) {
+        replay_catch_up();
+        replay_put1(REPLAY_EV_VCPU, cpu->cpu_index);
+        replay_vcpu_set(cpu);
+    }
+}
+
+int64_t replay_vcpu_slice(int64_t insns)
+{
+    return replay_mode == REPLAY_MODE_RECORD && replay_vcpu_has_others()
+           ? MIN(insns, SLICE_INSNS) : insns;
+}
+
+bool replay_vcpu_waits(const CPUState *cpu)
+{
+    return replay_mode == REPLAY_MODE_PLAY
+           && cpu->cpu_index != replay_now.vcpu
+           && !(replay_next_event_is(REPLAY_EV_VCPU)
+                && replay_now.next.num[0] == cpu->cpu_index);
 }
 
 static ReplayLogEventKind

@@ -238,6 +238,11 @@ bool replay_block_load(uint64_t id)
 
 /* --- Debugging backwards ----------------------------------------------- */
 
+bool replay_vcpu_waits(const CPUState *cpu)
+{
+    return false;
+}
+
 bool replay_is_paused(void)
 {
     return false;

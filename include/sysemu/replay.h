@@ -304,6 +304,47 @@ bool replay_has_interrupt(void);
  */
 bool replay_vcpu_stays_halted(void);
 
+/* --- Several vCPUs ----------------------------------------------------- */
+
+/**
+ * replay_vcpu_choose: which vCPU executes now?
+ * @cpu: the one that the caller would take, borrowed; NULL: the first
+ *
+ * Under record and replay the vCPU thread asks this before each run of guest
+ * code, so that events and timers have their turn between two vCPUs.
+ *
+ * Context: vCPU thread, locked, with the BQL.
+ * Returns: a vCPU, borrowed, which may be halted or stopped.
+ */
+CPUState *replay_vcpu_choose(CPUState *cpu);
+
+/**
+ * replay_vcpu_begin: a vCPU that is not halted is about to execute, or to take
+ * an interrupt
+ * @cpu: which, borrowed
+ *
+ * Context: vCPU thread, locked.
+ */
+void replay_vcpu_begin(CPUState *cpu);
+
+/**
+ * replay_vcpu_slice: how many instructions may a vCPU execute before the next?
+ * @insns: how many it could execute
+ *
+ * Context: vCPU thread.
+ * Returns: a number that is not greater than @insns.
+ */
+int64_t replay_vcpu_slice(int64_t insns);
+
+/**
+ * replay_vcpu_waits: does a vCPU of a replay stand still for now?
+ * @cpu: which, borrowed
+ *
+ * Context: any thread, BQL.
+ * Returns: true in a replay if another vCPU has to execute first.
+ */
+bool replay_vcpu_waits(const CPUState *cpu);
+
 /* --- Requests to shut down --------------------------------------------- */
 
 /**
@@ -1090,11 +1131,9 @@ bool replay_link_set(const char *name, bool up, Error **errp);
 /**
  * replay_is_paused: does the vCPU thread wait for a checkpoint of the machine?
  *
- * A replay makes such checkpoints while the machine runs, as far as its run state
- * is concerned.
- *
  * Context: BQL.
- * Returns: whether it does.
+ * Returns: whether it does.  The run state does not tell: a replay makes such
+ * checkpoints while the machine runs.
  */
 bool replay_is_paused(void);
 

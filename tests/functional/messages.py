@@ -23,6 +23,7 @@ PACKET_EMPTY = r"a packet for the adapter on netdev '{netdev}' has 0 bytes \(exp
 
 EVENT_NEEDED = "needs the event '{now}', but the next recorded event is '{then}'"
 EVENT_NOT_MADE = 'did not produce it'
+VCPU_UNKNOWN = 'the recording continues on vCPU 77, which the machine does not have'
 NO_INSTRUCTIONS = 'an instruction event that counts no instructions'
 CHARACTERS = 'guest writes {now} bytes to a character device, but the recording wrote {then}'
 RNG_BYTES = "the back end '{backend}' has {then} random bytes, but the guest asks for {now}"

@@ -1454,11 +1454,6 @@ static const Refusal shared_memory = {
     { "shared memory is not recorded" },
 };
 
-static const Refusal two_cpus = {
-    ONE RECORD " -smp 2",
-    { "cannot be recorded or replayed", "multiple CPUs" },
-};
-
 static const Refusal unknown_rr = {
     ONE " -icount shift=3,rr=repaly,rrfile=recording",
     { "rr='repaly'", "'record' or 'replay'" },
@@ -3339,7 +3334,6 @@ static const Test tests[] = {
     { "unsafe-device-with-rrunsafe/warns", test_unsafe_device },
     { "rtc-clock-rt/refused", test_refused, &rtc_clock_rt },
     { "shared-memory/refused", test_refused, &shared_memory },
-    { "two-cpus/refused", test_refused, &two_cpus },
     { "unknown-rr/refused", test_refused, &unknown_rr },
     { "unknown-rrcompress/refused", test_refused, &unknown_rrcompress },
     { "unknown-rrerror/refused", test_refused, &unknown_rrerror },

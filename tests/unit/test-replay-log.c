@@ -2203,7 +2203,7 @@ static uint32_t checksum_without_uuid(const Bytes *b)
 /* Kinds that were added to version 1; test_fixed_events() leaves them out. */
 static bool is_new_kind(unsigned kind)
 {
-    return kind == REPLAY_EV_ASYNC_CHAR_BREAK
+    return kind == REPLAY_EV_VCPU || kind == REPLAY_EV_ASYNC_CHAR_BREAK
            || kind == REPLAY_EV_ASYNC_REQUEST || kind == REPLAY_EV_ASYNC_RNG;
 }
 

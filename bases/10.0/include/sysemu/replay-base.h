@@ -8,6 +8,7 @@
 #ifndef SYSEMU_REPLAY_BASE_H
 #define SYSEMU_REPLAY_BASE_H
 
+#include "exec/cputlb.h"
 #include "net/net.h"
 #include "qemu/main-loop.h"
 

@@ -23,6 +23,9 @@ static inline void replay_base_use_vnet_hdr(NetClientState *nc, int len_bytes)
     qemu_set_vnet_hdr_len(nc, len_bytes);
 }
 
+/* Here only code for one target can include its header, exec/exec-all.h. */
+void tlb_flush(CPUState *cpu);
+
 /* Here it cannot fail. */
 #define memory_global_dirty_log_start(flags, errp) \
     memory_global_dirty_log_start(flags)
