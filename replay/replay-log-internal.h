@@ -27,6 +27,12 @@
  */
 #define REPLAY_LOG_TRAILER_BYTES    8
 
+/*
+ * The payload of the chunk with the time.  This chunk precedes the end chunk
+ * and always has the same size, so a reader finds it without an index.
+ */
+#define REPLAY_LOG_TIME_BYTES       8
+
 /* Only packets of at least this size are stored apart. */
 #define REPLAY_LOG_APART_MIN_BYTES  128
 

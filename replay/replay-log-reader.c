@@ -667,6 +667,33 @@ ReplayLogPos replay_log_reader_pos(const ReplayLogReader *r)
 }
 
 /*
+ * Reads the time from the chunk before the end chunk, if it is there.
+ * @end_offset: where the end chunk is in the file
+ *
+ * This overwrites the buffers of the reader.
+ */
+static void replay_log_time_find(ReplayLogReader *r, uint64_t end_offset,
+                                 ReplayLogTotals *totals)
+{
+    const size_t bytes = REPLAY_LOG_CHUNK_HDR_BYTES + REPLAY_LOG_TIME_BYTES;
+    uint64_t offset = end_offset - bytes;
+    ReplayLogChunk c;
+    ReplayLogInput in;
+
+    /* @totals has counted the description, this chunk and the end. */
+    if (totals->chunks >= 3 && end_offset - r->events_offset >= bytes &&
+        replay_log_peek(r, totals->chunks - 2, offset, &c, NULL) ==
+        REPLAY_LOG_OK &&
+        c.kind == REPLAY_LOG_CHUNK_TIME &&
+        c.stored_bytes == REPLAY_LOG_TIME_BYTES &&
+        replay_log_payload(r, &c, offset, &in, NULL) == REPLAY_LOG_OK &&
+        in.end - in.p == REPLAY_LOG_TIME_BYTES) {
+        totals->has_time = true;
+        totals->time_ns = ldq_le_p(in.p);
+    }
+}
+
+/*
  * Finds, reads and verifies the end chunk, from the last bytes of the file.
  * @seq, @found: as for replay_log_end_load()
  * @totals: NULL, or where to put the totals
@@ -708,6 +735,7 @@ static bool replay_log_end_find(ReplayLogReader *r, uint32_t seq,
     }
     if (totals) {
         totals->file_bytes = bytes;
+        replay_log_time_find(r, offset, totals);
     }
     return true;
 }

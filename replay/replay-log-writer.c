@@ -135,6 +135,8 @@ struct ReplayLogWriter {
     uint64_t packet_bytes;
     unsigned index_step;        /* the index has each index_step-th chunk */
     unsigned index_skip;        /* how many chunks the index still leaves out */
+    bool has_time;
+    uint64_t time_ns;           /* virtual time of the guest at the end */
     ReplayLogEnd end;
 };
 
@@ -763,6 +765,12 @@ void replay_log_writer_name_adapter(ReplayLogWriter *w, unsigned id,
     }
 }
 
+void replay_log_writer_set_time(ReplayLogWriter *w, uint64_t time_ns)
+{
+    w->has_time = true;
+    w->time_ns = time_ns;
+}
+
 ReplayLogStats replay_log_writer_stats(const ReplayLogWriter *w)
 {
     return (ReplayLogStats) {
@@ -774,20 +782,40 @@ ReplayLogStats replay_log_writer_stats(const ReplayLogWriter *w)
     };
 }
 
+/* @out: room for the header, followed by the payload. */
+static void replay_log_last_chunk_save(ReplayLogWriter *w, uint16_t kind,
+                                       uint16_t flags, GByteArray *out)
+{
+    ReplayLogChunk *c = &w->chunk;
+
+    c->kind = kind;
+    c->flags = flags;
+    c->stored_bytes = out->len - REPLAY_LOG_CHUNK_HDR_BYTES;
+    c->raw_bytes = c->stored_bytes;
+    replay_log_chunk_save(out->data, c);
+    c->seq++;
+}
+
+/* Writes the end chunk and, before it, the time. */
 static bool replay_log_end_write(ReplayLogWriter *w, Error **errp)
 {
     g_autoptr(GByteArray) out = g_byte_array_new();
-    ReplayLogChunk c = w->chunk;
+    g_autoptr(GByteArray) end = g_byte_array_new();
 
+    if (w->has_time) {
+        g_byte_array_set_size(out, REPLAY_LOG_CHUNK_HDR_BYTES +
+                              REPLAY_LOG_TIME_BYTES);
+        stq_le_p(out->data + REPLAY_LOG_CHUNK_HDR_BYTES, w->time_ns);
+        replay_log_last_chunk_save(w, REPLAY_LOG_CHUNK_TIME,
+                                   REPLAY_LOG_CHUNK_OPTIONAL, out);
+    }
     w->end.icount = w->state.icount;
     w->end.events = w->state.event;
-    g_byte_array_set_size(out, REPLAY_LOG_CHUNK_HDR_BYTES);
-    replay_log_end_save(out, &w->end, w->described_bytes, w->file_bytes);
-    c.kind = REPLAY_LOG_CHUNK_END;
-    c.flags = 0;
-    c.stored_bytes = out->len - REPLAY_LOG_CHUNK_HDR_BYTES;
-    c.raw_bytes = c.stored_bytes;
-    replay_log_chunk_save(out->data, &c);
+    g_byte_array_set_size(end, REPLAY_LOG_CHUNK_HDR_BYTES);
+    replay_log_end_save(end, &w->end, w->described_bytes,
+                        w->file_bytes + out->len);
+    replay_log_last_chunk_save(w, REPLAY_LOG_CHUNK_END, 0, end);
+    g_byte_array_append(out, end->data, end->len);
     if (!replay_log_file_append(w, out->data, out->len)) {
         replay_log_write_error(w, errp);
         return false;

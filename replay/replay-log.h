@@ -135,6 +135,7 @@ typedef enum ReplayLogChunkKind {
     REPLAY_LOG_CHUNK_DESCRIPTION = 1,
     REPLAY_LOG_CHUNK_EVENTS = 2,
     REPLAY_LOG_CHUNK_END = 3,
+    REPLAY_LOG_CHUNK_TIME = 4,
 } ReplayLogChunkKind;
 
 /* The flags of a chunk.  A reader refuses all other flags. */
@@ -337,6 +338,14 @@ ReplayLogPos replay_log_writer_pos(const ReplayLogWriter *w);
 void replay_log_writer_name_adapter(ReplayLogWriter *w, unsigned id,
                                     const char *name);
 
+/**
+ * replay_log_writer_set_time: tell how long the guest has run
+ * @time_ns: virtual time of the guest at the end of the recording
+ *
+ * Without this call the recording does not tell it.
+ */
+void replay_log_writer_set_time(ReplayLogWriter *w, uint64_t time_ns);
+
 /* How much a writer has written so far. */
 typedef struct ReplayLogStats {
     uint64_t raw_bytes;         /* events before compression */
@@ -447,6 +456,8 @@ typedef struct ReplayLogTotals {
     uint64_t events;
     uint64_t packets;
     uint32_t chunks;            /* all of them, with description and end */
+    bool has_time;              /* the recorder has told the time */
+    uint64_t time_ns;           /* virtual time of the guest */
     uint64_t by_kind[REPLAY_LOG_KINDS];
     unsigned n_adapters;
     struct {

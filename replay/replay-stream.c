@@ -403,6 +403,13 @@ static bool replay_stream_check_end(Error **errp)
     return false;
 }
 
+void replay_stream_set_time(uint64_t time_ns)
+{
+    if (stream.writer) {
+        replay_log_writer_set_time(stream.writer, time_ns);
+    }
+}
+
 bool replay_stream_close(bool guest_ended, Error **errp)
 {
     ReplayLogWriter *writer = g_steal_pointer(&stream.writer);

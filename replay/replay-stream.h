@@ -77,6 +77,9 @@ ReplayLogPos replay_stream_pos(void);
  */
 bool replay_stream_seek(const ReplayLogPos *pos, Error **errp);
 
+/* Record: at the end, tell the virtual time of the guest. */
+void replay_stream_set_time(uint64_t time_ns);
+
 /**
  * replay_stream_close: end the recording and close it
  * @guest_ended: replay: the guest has ended the machine, as it did while it

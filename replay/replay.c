@@ -150,6 +150,7 @@ static void replay_close(void)
         && replay_now.begun) {
         replay_catch_up();
         replay_shutdown_finish();
+        replay_stream_set_time(qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
     }
     replay_info_stop();
     replay_checkpoints_finish();

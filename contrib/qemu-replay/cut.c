@@ -54,7 +54,11 @@ static bool cut_event(Cut *c, const ReplayLogEvent *ev)
 static bool cut_finish(Cut *c, Error **errp)
 {
     const uint64_t cause = SHUTDOWN_CAUSE_HOST_SIGNAL;
+    uint64_t icount = replay_log_writer_pos(c->w).icount;
 
+    if (c->r->clock.is_exact) {
+        replay_log_writer_set_time(c->w, vclock_end(&c->r->clock, icount));
+    }
     if (!c->ends_by_itself) {
         replay_log_write_event(c->w, REPLAY_EV_SHUTDOWN, &cause, NULL, 0);
     }

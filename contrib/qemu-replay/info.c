@@ -145,6 +145,9 @@ static void info_json(const Info *info, const char *uuid)
         json_writer_str(w, "reason", error_get_pretty(info->cut));
     }
     json_writer_uint64(w, "icount", info->totals.icount);
+    if (info->totals.has_time) {
+        json_writer_uint64(w, "time-ns", info->totals.time_ns);
+    }
     json_writer_uint64(w, "events", info->totals.events);
     json_writer_uint64(w, "packets", info->totals.packets);
     json_writer_uint64(w, "file-bytes", info->totals.file_bytes);
@@ -205,6 +208,9 @@ static void info_human(const Info *info, const char *uuid)
     printf("version       %d\n", REPLAY_LOG_VERSION);
     info_human_state(info);
     printf("instructions  %" PRIu64 "\n", t->icount);
+    if (t->has_time) {
+        printf("guest time    %.9f s\n", t->time_ns / 1e9);
+    }
     printf("events        %" PRIu64 "\n", t->events);
     printf("packets       %" PRIu64 " from outside\n", t->packets);
     printf("file          %" PRIu64 " bytes, %" PRIu32 " chunks\n",

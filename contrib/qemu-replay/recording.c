@@ -109,6 +109,8 @@ ReplayLogStatus recording_next(Recording *r, ReplayLogEvent *ev, Error **errp)
         replay_log_reader_seek(r->reader, &pos, NULL);
     }
     if (status != REPLAY_LOG_OK) {
+        r->time_ns = vclock_end(&r->clock,
+                                replay_log_reader_pos(r->reader).icount);
         if (r->shows_progress) {
             recording_progress_done(r);
         }

@@ -117,7 +117,7 @@ typedef struct Recording {
     unsigned n_adapters;
     ReplayPcapngAdapter *adapter;   /* @n_adapters of them */
     VClock clock;
-    uint64_t time_ns;               /* virtual time at the last event */
+    uint64_t time_ns;               /* virtual time here, or at the end */
     bool follows;                   /* wait for more at the end of the file */
 
     /* progress on a terminal */
@@ -134,8 +134,8 @@ void recording_close(Recording *r);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Recording, recording_close)
 
 /*
- * Reads the next event, and goes to its virtual time.  Returns: as
- * replay_log_read_event().
+ * Reads the next event, and goes to its virtual time; without another event, to
+ * the virtual time at the end.  Returns: as replay_log_read_event().
  */
 ReplayLogStatus recording_next(Recording *r, ReplayLogEvent *ev, Error **errp);
 

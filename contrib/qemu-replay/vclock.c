@@ -162,3 +162,11 @@ uint64_t vclock_event(VClock *c, const ReplayLogEvent *ev)
     c->last_kind = ev->kind;
     return vclock_now(c, ev->icount);
 }
+
+uint64_t vclock_end(VClock *c, uint64_t icount)
+{
+    if (c->runs_timers) {
+        vclock_timers_done(c, icount);
+    }
+    return vclock_now(c, icount);
+}

@@ -48,4 +48,12 @@ void vclock_init(VClock *c, const ReplayLogDescription *d);
  */
 uint64_t vclock_event(VClock *c, const ReplayLogEvent *ev);
 
+/**
+ * vclock_end: go to the end
+ * @icount: instructions executed until there
+ *
+ * Returns: the virtual time at the end, in ns.
+ */
+uint64_t vclock_end(VClock *c, uint64_t icount);
+
 #endif

@@ -544,6 +544,7 @@ def stats_agree_with_info(place):
     equal({k['kind']: k['count'] for k in stats['kinds']},
           info['events-by-kind'], 'events')
     equal(stats['icount'], info['icount'], 'instructions')
+    equal(stats['time-ns'], info['time-ns'], 'virtual time')
     check(abs(sum(k['stored-bytes'] for k in stats['kinds']) -
               stats['stored-bytes']) <= len(stats['kinds']), stats)
 
@@ -704,6 +705,7 @@ def repaired_recording_replays(place):
     info = parsed('info', repaired)
     check(info['complete'], info)
     equal(info['packets'], parsed('info', broken)['packets'], 'packets')
+    equal(info['time-ns'], parsed('stats', broken)['time-ns'], 'virtual time')
     equal(replay(place, repaired), '', 'messages of the replay')
     _, err = tool('cut', broken, repaired, status=2)
     check('already exists' in err, err)
@@ -722,6 +724,8 @@ def shorter_recording_replays(place):
     icount = packet['icount'] + 1
     tool('cut', '--until', icount, recording, short)
     equal(parsed('info', short)['icount'], icount, 'instructions')
+    equal(parsed('info', short)['time-ns'],
+          parsed('stats', short)['time-ns'], 'virtual time')
     equal(replay(place, short), '', 'messages of the replay')
     difference = parsed('diff', recording, short, status=1)
     check(difference['equal-events'] >= packet['event'], difference)

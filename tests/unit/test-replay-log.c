@@ -621,6 +621,7 @@ static void test_totals(void)
     r = replay_log_reader_open(path, &error_abort);
     g_assert_false(replay_log_reader_totals(r, totals));
 
+    replay_log_writer_set_time(w, UINT64_C(0x0123456789abcdef));
     replay_log_writer_close(w, &error_abort);
     for (i = 0; i < events->len; i++) {
         g_assert_cmpint(replay_log_read_event(r, &ev, &error_abort), ==,
@@ -642,6 +643,8 @@ static void test_totals(void)
     g_assert_cmpint(totals->chunks, ==, replay_log_reader_info(r).chunks);
     g_assert_cmpint(totals->file_bytes, ==,
                     replay_log_reader_info(r).file_bytes);
+    g_assert_true(totals->has_time);
+    g_assert_cmphex(totals->time_ns, ==, UINT64_C(0x0123456789abcdef));
     for (i = 0; i < REPLAY_LOG_KINDS; i++) {
         g_assert_cmpint(totals->by_kind[i], ==, by_kind[i]);
     }
@@ -1154,6 +1157,7 @@ static Bytes small_recording(const char *path, GPtrArray *events)
             replay_log_writer_flush(w, &error_abort);
         }
     }
+    replay_log_writer_set_time(w, 12345);
     replay_log_writer_close(w, &error_abort);
     return bytes_of(path);
 }
@@ -1759,6 +1763,37 @@ static void test_optional_chunk(void)
     check_bytes(f->data, f->len, REPLAY_LOG_DAMAGED, 0, "payload's checksum");
 }
 
+/* A recording without the time, or with something else in its place. */
+static void test_no_time(void)
+{
+    static const Forged chunks[] = {
+        { 4, .flags = 1, .seq = 1, PAYLOAD("\1\2\3\4\5\6\7\0") },
+        { 4, .flags = 1, .seq = 1, PAYLOAD("\1\2\3\4\5\6\7") },
+        { 4, .flags = 1, .seq = 1, PAYLOAD("\1\2\3\4\5\6\7\0\1") },
+        { 77, .flags = 1, .seq = 1, PAYLOAD("\1\2\3\4\5\6\7\0") },
+        { 2, .seq = 1, PAYLOAD("\1\1\1\1\1\1\1\1") },
+        { 2, .seq = 1, PAYLOAD("") },
+    };
+    g_autofree ReplayLogTotals *totals = g_new(ReplayLogTotals, 1);
+    g_autofree char *path = test_path();
+    ReplayLogReader *r;
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(chunks); i++) {
+        g_autoptr(GByteArray) f = g_byte_array_new();
+        bool has_events = chunks[i].kind == 2 && chunks[i].payload_len;
+
+        forge_begin(f);
+        forge_chunk(f, &chunks[i]);
+        forge_end(f, 2, has_events ? 8 : 0);
+        g_file_set_contents(path, (char *)f->data, f->len, NULL);
+        r = replay_log_reader_open(path, &error_abort);
+        g_assert_true(replay_log_reader_totals(r, totals));
+        g_assert_cmpint(totals->has_time, ==, i == 0);
+        replay_log_reader_close(r);
+    }
+}
+
 /*
  * A chunk with correct checksums, but with a zlib stream that is damaged or
  * differs from the lengths in the header.
@@ -2120,7 +2155,7 @@ static void test_document_layout(void)
     g_autofree char *path = test_path();
     g_autoptr(GPtrArray) events = small_events();
     Bytes b = small_recording(path, events);
-    uint64_t offset, seq = 0, deflated = 0;
+    uint64_t offset, seq = 0, deflated = 0, time_end = 0;
     size_t at, size;
 
     document_field(text, header, "magic", &at, &size);
@@ -2162,6 +2197,11 @@ static void test_document_layout(void)
             g_assert_cmpint(document_value(text, chunk, "kind", p), ==,
                             seq ? REPLAY_LOG_CHUNK_END :
                             REPLAY_LOG_CHUNK_DESCRIPTION);
+        } else if (flags & REPLAY_LOG_CHUNK_OPTIONAL) {
+            g_assert_cmpint(document_value(text, chunk, "kind", p), ==,
+                            REPLAY_LOG_CHUNK_TIME);
+            g_assert_cmpint(stored, ==, 8);
+            time_end = offset + REPLAY_LOG_CHUNK_HDR_BYTES + stored;
         } else {
             g_assert_cmpint(document_value(text, chunk, "kind", p), ==,
                             REPLAY_LOG_CHUNK_EVENTS);
@@ -2175,6 +2215,7 @@ static void test_document_layout(void)
             g_assert_cmpint(document_value(text, chunk, "first icount", p), >,
                             0);
             g_assert_cmpint(ldq_le_p(b.data + b.len - 8), ==, p - b.data);
+            g_assert_cmpint(time_end, ==, p - b.data);
         }
     }
     g_assert_cmpint(offset, ==, b.len);
@@ -2270,6 +2311,7 @@ static const Test tests[] = {
     { "random-packets/rest-is-deflated", test_apart_small },
     { "growing-file/has-info", test_info },
     { "end/has-totals", test_totals },
+    { "recording-without-time/has-none", test_no_time },
 
     { "seek-to-wrong-place/reports-and-stays", test_seek_wrong_place },
     { "seek-with-thinned-index/finds-each-event", test_seek_thinned_index },
