@@ -562,6 +562,7 @@ class Scenario:
         self.place = place
         self.qemu = list(qemu)
         self.notes = []
+        self.runs = []
         self.closing = []
         shutil.rmtree(place, ignore_errors=True)
         os.makedirs(place)
@@ -583,6 +584,7 @@ class Scenario:
         run = self.run_type(
             self.qemu, machine, mode, self.place, name or mode or 'plain',
             self.path(recording), **options)
+        self.runs.append(run)
         self.closing.append(run)
         return run
 
@@ -609,6 +611,13 @@ class Scenario:
         self.note(f'record {recorded.seconds:.1f} s, '
                   f'replay {replayed.seconds:.1f} s, {size} bytes for '
                   f'{received} received ({size / max(received, 1):.2f})')
+
+    def accounts(self):
+        """What has become of each QEMU, a line each."""
+        return [f'{run.name}: ' + (
+            f'status {run.process.returncode} after {run.seconds:.1f} s; '
+            if run.ended() else 'still runs; ') + run.last_words()
+                for run in self.runs]
 
     def close(self):
         """Stop the runs and servers that the test has left running."""

@@ -54,6 +54,7 @@ def run_test(name, test, options):
     except Exception:  # pylint: disable=broad-exception-caught
         problem = traceback.format_exc()
     finally:
+        accounts = workshop.accounts() if problem else []
         workshop.close()
     remark = (f'SKIP {skipped}' if skipped
               else f'{time.monotonic() - started:.1f} s')
@@ -62,7 +63,7 @@ def run_test(name, test, options):
         again = ['python3', os.path.relpath(__file__),
                  '--suite', options.suite, '--qemu', options.qemu]
         again += [f'--qemu-arg={arg}' for arg in options.qemu_arg] + [name]
-        report += ['# ' + line for line in problem.splitlines()]
+        report += ['# ' + line for line in (*problem.splitlines(), *accounts)]
         report += [f'# recording and consoles: {place}',
                    f'# run it again: {shlex.join(again)}']
     elif not options.keep:
