@@ -20,6 +20,7 @@
  */
 static const char *const field_names[REPLAY_LOG_KINDS][REPLAY_LOG_NUMS_MAX] = {
     [REPLAY_EV_INSTRUCTION] = { "count" },
+    [REPLAY_EV_VCPU] = { "vcpu" },
     [REPLAY_EV_ASYNC_BH] = { "id" },
     [REPLAY_EV_ASYNC_BH_ONESHOT] = { "id" },
     [REPLAY_EV_ASYNC_INPUT] = { "type", "selector", "value", "down" },

@@ -53,15 +53,23 @@ def command(argv):
     return pairs
 
 
-def recording(pairs):
-    """The bytes of a recording that has a description and is cut behind it."""
+def chunk(kind, number, payload):
+    """A chunk before which there are no instructions, events and packets."""
+    header = struct.pack('<HHIIIQQQ4sI', kind, 0, number, len(payload),
+                         len(payload), 0, 0, 0, UUID.bytes[:4],
+                         crc32c(payload))
+    return header + struct.pack('<I', crc32c(header)) + payload
+
+
+def recording(pairs, events=b''):
+    """The bytes of a recording that has a description, and is cut behind it or
+    behind one chunk of events.
+    """
     payload = b''.join(varint(len(text.encode())) + text.encode()
                        for pair in pairs.items() for text in pair)
     header = struct.pack('<8sII16sI', b'\x89QRR\r\n\x1a\n', 1, 0, UUID.bytes, 0)
     header += struct.pack('<I', crc32c(header))
-    chunk = struct.pack('<HHIIIQQQ4sI', 1, 0, 0, len(payload), len(payload),
-                        0, 0, 0, UUID.bytes[:4], crc32c(payload))
-    return header + chunk + struct.pack('<I', crc32c(chunk)) + payload
+    return header + chunk(1, 0, payload) + (events and chunk(2, 1, events))
 
 
 def with_other_end(data, change):

@@ -311,6 +311,26 @@ def list_agrees_with_the_kept_list(place):
 
 
 @test
+def numbers_of_all_kinds_have_names(place):
+    """docs/replay.txt lists the kinds, and which fields their events have."""
+    with open(os.path.join(ROOT, 'docs/replay.txt'), encoding='utf-8') as file:
+        kinds = re.findall(r'^ +0x([0-9a-f]{2})  +([a-z-]+)  +([uscib]+|-)(?:  |$)',
+                           file.read(), re.MULTILINE)
+    events = b''.join(
+        bytes([int(number, 16)]) + b''.join(
+            b'\1x' if field == 'b' else b'\0' for field in fields.strip('-'))
+        for number, _, fields in kinds)
+    forged = Place.write(place.path('kinds.rr'), forge.recording(
+        {'adapter.n0': 'e1000'}, events))
+    listed = [json.loads(line) for line in printed(
+        'list', '--output=json', '--kind', 'all', forged).splitlines()]
+    equal([event['kind'] for event in listed], [kind[1] for kind in kinds],
+          'kinds')
+    for event in listed:
+        check('?' not in event, f'{event} has a number without a name')
+
+
+@test
 def filters_of_list(place):
     def numbers(*options):
         return [json.loads(line)['event'] for line in printed(
