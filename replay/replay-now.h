@@ -57,6 +57,9 @@ typedef struct ReplayNow {
     /* replay: the next event of the recording */
     ReplayLogEvent next;
 
+    /* record: the vCPU whose turn it is; it may not have executed anything */
+    uint32_t turn;
+
     /* Not saved: these belong to this QEMU process. */
 
     /* set by replay_configure(), then read-only and readable without a lock */

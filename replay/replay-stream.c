@@ -233,6 +233,14 @@ static void replay_consume_instructions(uint64_t diff)
     }
 }
 
+void replay_put_turn(void)
+{
+    if (replay_now.turn != replay_now.vcpu) {
+        replay_now.vcpu = replay_now.turn;
+        replay_put1(REPLAY_EV_VCPU, replay_now.vcpu);
+    }
+}
+
 void replay_count_to(uint64_t icount)
 {
     uint64_t diff = icount - replay_now.icount;
@@ -243,6 +251,7 @@ void replay_count_to(uint64_t icount)
     if (diff) {
         replay_now.icount = icount;
         if (replay_mode == REPLAY_MODE_RECORD) {
+            replay_put_turn();
             replay_put1(REPLAY_EV_INSTRUCTION, diff);
         } else if (!replay_has_failed()) {
             replay_consume_instructions(diff);
@@ -438,6 +447,7 @@ void replay_stream_leave(ReplayLogWriter *writer)
     replay_now.insns_left = 0;
     /* The next event counts the instructions since the last one. */
     replay_now.icount = replay_now.pos.icount;
+    replay_now.turn = replay_now.vcpu;
     replay_mode = REPLAY_MODE_RECORD;
     stream.writer = writer;
     if (writer) {

@@ -152,6 +152,12 @@ bool replay_expect(ReplayLogEventKind kind);
  */
 bool replay_is_main_loop_event(uint8_t kind);
 
+/*
+ * Record: the vCPU whose turn it is executes something, or takes an interrupt.
+ * If another one did so last, put an event.
+ */
+void replay_put_turn(void);
+
 /* --- Both: count instructions ------------------------------------------- */
 
 /* Bring the count to @icount; record or consume the instructions between. */

@@ -199,15 +199,6 @@ static bool replay_travel_go(const ReplayPlace *goal, RunState state,
 
 static void replay_travel_arrived(void *opaque)
 {
-    ReplayPlace here = replay_here();
-    ReplayPlace before;
-
-    if (travel.is_step && replay_vcpu_current()->halted
-        && replay_place_step_back(&here, &before, NULL)
-        && replay_travel_go(&before, travel.state, true, NULL)) {
-        /* The step that has halted the vCPU did not end here. */
-        return;
-    }
     replay_travel_end(travel.state);
 }
 

@@ -11,16 +11,18 @@
  * next event.  The code that produces an event of this kind then asks, and gets
  * the answer true.  If it asks earlier, it gets false and asks again later.
  *
- * One thread executes all vCPUs, in turn.  A recorder lets each vCPU that is
- * not asleep execute until it halts or pauses, the thread has other work, or
- * its slice is used up.  A part of this depends on the host.  So whenever
- * another vCPU than before executes something, that becomes an event.  In a
- * replay only the vCPU of the last such event executes; the others stand still,
- * even if they could leave a halt.
+ * One thread executes all vCPUs, in turn.  A recorder lets a vCPU execute until
+ * it halts or pauses, or its slice is used up; then the next one that is not
+ * asleep has its turn.  A part of this depends on the host.  So whenever
+ * another vCPU than before executes something, that becomes an event.  A turn
+ * in which a vCPU executes nothing leaves no trace.  In a replay only the vCPU
+ * of the last such event executes; the others stand still, even if they could
+ * leave a halt.
  */
 
 #include "qemu/osdep.h"
 #include "hw/core/cpu.h"
+#include "sysemu/cpu-timers.h"
 #include "sysemu/cpus.h"
 #include "sysemu/replay-base.h"
 #include "replay-events.h"
@@ -32,13 +34,24 @@
 #define BUDGET_MAX_INSNS          (1 << 20)
 
 /*
- * Record: the most instructions that a vCPU executes before the next one, if
- * there are several.
+ * Record: how long a vCPU executes before the next one, if there are several.
+ * A turn costs some 50 us, so it has at least SLICE_MIN_INSNS; but a guest
+ * whose vCPUs do not see their timers in time takes that for a fault.
  */
-#define SLICE_INSNS               (1 << 17)
+#define SLICE_NS                  SCALE_MS
+#define SLICE_MIN_INSNS           (1 << 17)
 
 /* The main loop is about to reset or suspend the machine.  BQL. */
 static bool held;
+
+/* Record: the turn of the vCPU replay_now.turn.  vCPU thread. */
+static struct {
+    uint64_t end_icount;        /* where its slice is used up */
+    bool over;                  /* the vCPU has given up the rest */
+} turn;
+
+/* Replay: where the run of guest code under way has begun.  vCPU thread. */
+static uint64_t run_icount;
 
 /* --- Instructions ------------------------------------------------------ */
 
@@ -92,6 +105,7 @@ static bool replay_vcpu_event(ReplayLogEventKind kind)
     switch (replay_mode) {
     case REPLAY_MODE_RECORD:
         replay_catch_up();
+        replay_put_turn();
         replay_put0(kind);
         return true;
     case REPLAY_MODE_PLAY:
@@ -162,31 +176,39 @@ CPUState *replay_vcpu_current(void)
     return replay_vcpu_has_others() ? qemu_get_cpu(replay_now.vcpu) : first_cpu;
 }
 
-/* Record: the next vCPU in order, after the last one, that has work. */
-static CPUState *replay_vcpu_next_awake(void)
+static bool replay_vcpu_is_awake(CPUState *cpu)
 {
-    CPUState *last = replay_vcpu_current();
-    CPUState *cpu = last;
+    return cpu_can_run(cpu) && (!cpu->halted || cpu_has_work(cpu));
+}
 
-    do {
-        cpu = CPU_NEXT(cpu) ?: first_cpu;
-    } while (cpu != last && (!cpu_can_run(cpu)
-                             || (cpu->halted && !cpu_has_work(cpu))));
-    return cpu;
+static void replay_vcpu_start_turn(void)
+{
+    turn.over = false;
+    turn.end_icount = replay_get_current_icount()
+                      + MAX(SLICE_MIN_INSNS, SLICE_NS / icount_to_ns(1));
 }
 
 /*
- * It is another vCPU's turn.
- *
- * Other vCPUs may have changed the page tables since its last turn, and it may
- * not know of that before it takes an interrupt.  Until then it may use what
- * its TLB has, or find the new state, and what a TLB has is not the same in
- * each replay.  So it begins with an empty one.
+ * Record: the vCPU whose turn it is; if the turn is over, the next one.  The
+ * turn of that one starts when it begins to execute: it may have other work
+ * first.
  */
-static void replay_vcpu_set(CPUState *cpu)
+static CPUState *replay_vcpu_next(void)
 {
-    replay_now.vcpu = cpu->cpu_index;
-    tlb_flush(cpu);
+    CPUState *last = qemu_get_cpu(replay_now.turn);
+    CPUState *cpu = last;
+
+    if (!turn.over && replay_get_current_icount() < turn.end_icount
+        && replay_vcpu_is_awake(last)) {
+        return last;
+    }
+    do {
+        cpu = CPU_NEXT(cpu) ?: first_cpu;
+    } while (cpu != last && !replay_vcpu_is_awake(cpu));
+    if (cpu == last) {
+        replay_vcpu_start_turn();
+    }
+    return cpu;
 }
 
 /* Replay: take the event that changes the vCPU, if it is next. */
@@ -204,7 +226,8 @@ static void replay_vcpu_change(void)
                     "machine does not have", number);
         return;
     }
-    replay_vcpu_set(qemu_get_cpu(number));
+    replay_now.vcpu = number;
+    tlb_flush(qemu_get_cpu(number));
     replay_take_next();
 }
 
@@ -214,26 +237,50 @@ CPUState *replay_vcpu_choose(CPUState *cpu)
         return cpu ?: first_cpu;
     }
     if (replay_mode == REPLAY_MODE_RECORD) {
-        return replay_vcpu_next_awake();
+        return replay_vcpu_next();
     }
     replay_vcpu_change();
     return replay_vcpu_current();
 }
 
+/*
+ * Other vCPUs may have changed the page tables since the last turn of @cpu, and
+ * it may not know of that before it takes an interrupt.  Until then it may use
+ * what its TLB has, or find the new state, and what a TLB has is not the same
+ * in each replay.  So @cpu begins with an empty one, as it does in a replay.
+ */
 void replay_vcpu_begin(CPUState *cpu)
 {
-    if (replay_mode == REPLAY_MODE_RECORD
-        && cpu->cpu_index != replay_now.vcpu) {
-        replay_catch_up();
-        replay_put1(REPLAY_EV_VCPU, cpu->cpu_index);
-        replay_vcpu_set(cpu);
+    run_icount = replay_now.icount;
+    if (replay_mode != REPLAY_MODE_RECORD
+        || cpu->cpu_index == replay_now.turn) {
+        return;
     }
+    replay_catch_up();
+    replay_now.turn = cpu->cpu_index;
+    replay_vcpu_start_turn();
+    if (replay_now.turn != replay_now.vcpu) {
+        tlb_flush(cpu);
+    }
+}
+
+void replay_vcpu_yield(void)
+{
+    turn.over = true;
 }
 
 int64_t replay_vcpu_slice(int64_t insns)
 {
-    return replay_mode == REPLAY_MODE_RECORD && replay_vcpu_has_others()
-           ? MIN(insns, SLICE_INSNS) : insns;
+    if (replay_mode != REPLAY_MODE_RECORD || !replay_vcpu_has_others()) {
+        return insns;
+    }
+    return MIN(insns, turn.end_icount - replay_get_current_icount());
+}
+
+bool replay_vcpu_step_ends(const CPUState *cpu)
+{
+    return replay_mode == REPLAY_MODE_PLAY && cpu->singlestep_enabled
+           && replay_now.icount != run_icount;
 }
 
 bool replay_vcpu_waits(const CPUState *cpu)

@@ -328,10 +328,29 @@ CPUState *replay_vcpu_choose(CPUState *cpu);
 void replay_vcpu_begin(CPUState *cpu);
 
 /**
+ * replay_vcpu_yield: the vCPU that executes waits for another one (PAUSE)
+ *
+ * Context: vCPU thread.
+ */
+void replay_vcpu_yield(void);
+
+/**
+ * replay_vcpu_step_ends: does a step of gdb end with this run of guest code?
+ * @cpu: the vCPU that has run, borrowed
+ *
+ * In a replay each step ends behind an instruction, also behind one that has
+ * halted the vCPU or has ended its turn, where QEMU would go on.
+ *
+ * Context: vCPU thread, after replay_account_executed_instructions().
+ * Returns: true in a replay if @cpu is stepped and has executed something.
+ */
+bool replay_vcpu_step_ends(const CPUState *cpu);
+
+/**
  * replay_vcpu_slice: how many instructions may a vCPU execute before the next?
  * @insns: how many it could execute
  *
- * Context: vCPU thread.
+ * Context: vCPU thread, between two runs of guest code.
  * Returns: a number that is not greater than @insns.
  */
 int64_t replay_vcpu_slice(int64_t insns);

@@ -16,11 +16,11 @@ import socket
 
 import faults
 import messages
+import places
 import rr
 import test_backends
 import test_control
 import test_disks
-import test_travel
 
 FIRST = rr.Payload(400_000)
 SECOND = rr.Payload(500_000, seed=2)
@@ -98,7 +98,7 @@ def stop_at(test, machine, event, name='left', recording='recording',
                    extra=extra, **options)
     run.qmp.command('replay-break', event=event)
     run.qmp.command('cont')
-    now = test_travel.arrive(run)
+    now = places.arrive(run)
     rr.check(now['events'] == event, f'the replay has stopped at {now}')
     return run
 
@@ -221,7 +221,7 @@ def after_travel(test):
     requests = faults.Recording(recorded.recording).of('async-block')
 
     left = stop_at(test, machine, between(recorded), extra=extra)
-    test_travel.seek(left, event=requests[len(requests) // 2].number)
+    places.seek(left, event=requests[len(requests) // 2].number)
     leave(test, left)
     left.finish()
     server.stop()
@@ -306,7 +306,7 @@ def unrecorded(test):
     left.qmp.command('replay-leave')
     now = left.qmp.command('query-replay')
     rr.check(now['mode'] == 'none', f'after the replay was left: {now}')
-    problem = test_travel.human(left, 'savevm here')
+    problem = places.human(left, 'savevm here')
     rr.check(messages.LEAVE_NO_SNAPSHOT in problem, f'savevm says {problem!r}')
     left.finish()
     rr.check_downloads(left, FIRST, CHANGED)
@@ -319,7 +319,7 @@ def unrecorded(test):
 # --- What is refused --------------------------------------------------------
 
 def refuses(run, expected, **arguments):
-    problem = test_travel.human(run, ' '.join(['replay_leave',
+    problem = places.human(run, ' '.join(['replay_leave',
                                                *arguments.values()]))
     rr.check(expected in problem, f'replay_leave says {problem!r}')
 
@@ -338,7 +338,7 @@ def refused(test):
     refuses(run, messages.LEAVE_NOT_BEGUN)
     run.qmp.command('replay-break', event=event)
     run.qmp.command('cont')
-    test_travel.arrive(run)
+    places.arrive(run)
     refuses(run, messages.LEAVE_SAME_FILE, file=recorded.recording)
     with open(test.path('other'), 'wb') as other:
         other.write(b'something')

@@ -11,6 +11,7 @@ import re
 
 import faults
 import messages
+import places
 import rr
 import test_snapshots
 import test_travel
@@ -114,8 +115,8 @@ def snapshot(test):
     first = test.run(machine, 'replay', name='first', extra=(*extra, '-S'))
     first.qmp.command('replay-break', event=second.number + 1)
     first.qmp.command('cont')
-    test_travel.arrive(first)
-    problem = test_travel.human(first, 'savevm there')
+    places.arrive(first)
+    problem = places.human(first, 'savevm there')
     rr.check(not problem, f'savevm says {problem!r}')
     first.qmp.command('cont')
     first.finish()
@@ -151,7 +152,7 @@ def debugged(test):
         run = test.run(machine, 'replay', name=name, extra=(
             '-smp', '2', '-S', '-gdb', f'tcp:127.0.0.1:{port}'))
         run.qmp.command('replay-seek', icount=place)
-        test_travel.arrive(run)
+        places.arrive(run)
         gdb = Gdb(port)
         test.closing.append(gdb)
         seen.append([(thread, step_and_back(gdb, thread))

@@ -10,7 +10,6 @@ The machine at a place must be the same in both: registers, interrupt
 controllers, memory, and what the adapters have counted.
 """
 
-import hashlib
 import json
 import os
 import random
@@ -21,6 +20,7 @@ import messages
 import rr
 import test_disks
 from gdb import Gdb
+from places import arrive, differences, human, seek, state
 
 FILE = rr.Payload(1500000)
 
@@ -30,41 +30,6 @@ VISITS = 15
 
 # Packets of a list to which a replay goes.
 LISTED = 100
-
-
-def human(run, line):
-    return run.qmp.command('human-monitor-command', **{'command-line': line})
-
-
-def arrive(run):
-    """Wait until the replay has stopped; return where it is."""
-    rr.wait_for(lambda: run.qmp.status() not in ('running', 'restore-vm'),
-                'arrival')
-    return run.qmp.command('query-replay')
-
-
-def seek(run, **place):
-    run.qmp.command('replay-seek', **place)
-    return arrive(run)
-
-
-def state(test, run):
-    """All that can be seen of the machine, as it is now."""
-    path = test.path('memory')
-    run.qmp.command('pmemsave', val=0, size=256 << 20, filename=path)
-    memory = hashlib.sha256(rr.read(path)).hexdigest()
-    os.unlink(path)
-    now = run.qmp.command('query-replay')
-    return {
-        'place': (now['icount'], now['events'], now['packets']),
-        'memory': memory,
-        **{what: human(run, 'info ' + what)
-           for what in ('registers', 'lapic', 'pic')},
-    }
-
-
-def differences(one, other):
-    return [what for what, value in one.items() if value != other[what]]
 
 
 def record(test, model, steps=(), arguments=()):
@@ -291,12 +256,14 @@ def steps_back(test):
     chance = random.Random(3)
     taken = [event for event in recording.of('interrupt', 'exception')
              if event.icount > 1000]
-    for event in chance.sample(taken, 8):
+    halted = 0
+    for event in chance.sample(taken, 6) + chance.sample(woken(recording), 2):
         debugged.go(icount=event.icount - 3)
         seen = [debugged.here()]
         for _ in range(7):
             debugged.gdb.step()
             seen.append(debugged.here())
+            halted += 'HLT=1' in human(debugged.run, 'info registers')
         rr.check(any(one[0] == other[0] for one, other in zip(seen, seen[1:])),
                  f'no step took the {event.kind} at {event.icount}')
         rr.check(len(set(seen)) == len(seen), 'a step has changed nothing')
@@ -308,7 +275,15 @@ def steps_back(test):
             debugged.gdb.step()
             rr.check(debugged.here() == there, f'near {event}, the second '
                      f'step leads to {debugged.here()}, not {there}')
+    rr.check(halted, 'no step has halted the vCPU')
     debugged.run.kill()
+
+
+def woken(recording):
+    """The interrupts that have woken the halted vCPU."""
+    idle = {event.icount for event in recording.of('checkpoint-warp-start')}
+    return [event for event in recording.of('interrupt')
+            if event.icount in idle]
 
 
 @rr.scenario('travel/gdb/continues-back')

@@ -6,9 +6,9 @@
  *
  *     race THREADS ROUNDS
  *
- * Each thread has a CPU of its own, if there are enough.  In each round it
- * reads the number, mixes it into a sum, and writes back one more, so that
- * additions of other threads in between get lost.  Now and then it wakes
+ * Each of several threads has a CPU of its own, if there are enough.  In each
+ * round it reads the number, mixes it into a sum, and writes back one more, so
+ * that additions of other threads in between get lost.  Now and then it wakes
  * another thread and waits for it, gives a page back to the kernel (which
  * interrupts the other CPUs for it), reads a clock, or starts a process.  At
  * the end the program prints the number, what it would be without the race,
@@ -31,9 +31,9 @@
 #define PAGE_BYTES      4096
 
 /* How many rounds there are between two of these. */
-#define ROUNDS_OF_WAKE  1000
-#define ROUNDS_OF_PAGE  1500
-#define ROUNDS_OF_CLOCK 2000
+#define ROUNDS_OF_WAKE  20000
+#define ROUNDS_OF_PAGE  15000
+#define ROUNDS_OF_CLOCK 10000
 #define ROUNDS_OF_FORK  20000
 
 static int n_threads, n_rounds;
@@ -42,10 +42,10 @@ static volatile uint64_t number;
 static uint64_t sum[THREADS_MAX];
 static pthread_barrier_t begin;
 
-/* A thread waits here until the one before it has woken it, or has ended. */
+/* A thread waits here until the one before it has called it, or has ended. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t woken = PTHREAD_COND_INITIALIZER;
-static unsigned calls[THREADS_MAX];
+static unsigned calls[THREADS_MAX];     /* that the thread has not answered */
 static int n_ended;
 
 static void mix(int thread, uint64_t value)
@@ -60,15 +60,13 @@ static void mix(int thread, uint64_t value)
 
 static void wake_and_wait(int thread)
 {
-    unsigned before;
-
     pthread_mutex_lock(&lock);
-    before = calls[thread];
     calls[(thread + 1) % n_threads]++;
     pthread_cond_broadcast(&woken);
-    while (calls[thread] == before && !n_ended && n_threads > 1) {
+    while (!calls[thread] && !n_ended) {
         pthread_cond_wait(&woken, &lock);
     }
+    calls[thread] -= calls[thread] > 0;
     pthread_mutex_unlock(&lock);
 }
 
@@ -158,7 +156,9 @@ int main(int argc, char **argv)
         if (pthread_create(&threads[i], NULL, run, (void *)(intptr_t)i)) {
             errx(1, "there are too many threads");
         }
-        pthread_setaffinity_np(threads[i], sizeof(set), &set);
+        if (n_threads > 1) {
+            pthread_setaffinity_np(threads[i], sizeof(set), &set);
+        }
     }
     for (i = 0; i < n_threads; i++) {
         pthread_join(threads[i], NULL);
