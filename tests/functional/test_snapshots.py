@@ -160,6 +160,8 @@ def load_of_another(test):
 # --- Snapshots of a guest that is at work -----------------------------------
 
 FILE = rr.Payload(2_000_000)
+# The server pauses after each piece, so that the download takes 3 s or more.
+PACE_S = 0.025
 SNAPSHOTS = 12
 DISK_BYTES = 16 << 20
 
@@ -189,7 +191,7 @@ class Work:
                         'convert', '-O', 'qcow2', raw, self.image], check=True)
         os.unlink(raw)
         self.test = test
-        self.server = test.server(FILE)
+        self.server = test.server(FILE, pace_s=PACE_S)
         self.machine = rr.Machine(
             nics=(nic,), steps=('dhcp,eth0', 'bg,disk,' + disk.step,
                                 'get,' + self.server.url(FILE), 'join'))
@@ -227,13 +229,24 @@ def save(run, name):
 def save_often(run, prefix):
     """Save snapshots during the download, every other one while the machine is
     stopped.  Return their names.
+
+    A replay does not wait for time to pass, and could end between two commands.
+    So it always goes no further than to the place of the next snapshot.
     """
     names = [f'{prefix}{number}' for number in range(SNAPSHOTS)]
-    for number, name in enumerate(names):
-        rr.wait_for(lambda target=80 * (number + 1): packets(run) >= target,
-                    f'snapshot {name}')
-        if number % 2:
+    places = [80 * (number + 1) for number in range(SNAPSHOTS)]
+    if run.mode == 'replay':
+        run.qmp.command('replay-break', packet=places[0])
+    for number, (name, place) in enumerate(zip(names, places)):
+        if run.mode == 'replay':
+            rr.wait_for(lambda: run.qmp.status() == 'paused', name)
+            if place != places[-1]:
+                run.qmp.command('replay-break', packet=places[number + 1])
+        else:
+            rr.wait_for(lambda enough=place: packets(run) >= enough, name)
             run.qmp.command('stop')
+        if number % 2 == 0:
+            run.qmp.command('cont')
         save(run, name)
         if number % 2:
             run.qmp.command('cont')
