@@ -48,6 +48,8 @@ static bool held;
 static struct {
     uint64_t end_icount;        /* where its slice is used up */
     bool over;                  /* the vCPU has given up the rest */
+    /* the same for the vCPU chosen last, whose turn may not have begun */
+    uint64_t chosen_end_icount;
 } turn;
 
 /* Replay: where the run of guest code under way has begun.  vCPU thread. */
@@ -181,11 +183,11 @@ static bool replay_vcpu_is_awake(CPUState *cpu)
     return cpu_can_run(cpu) && (!cpu->halted || cpu_has_work(cpu));
 }
 
+/* Record: the turn of the vCPU that was chosen last begins. */
 static void replay_vcpu_start_turn(void)
 {
     turn.over = false;
-    turn.end_icount = replay_get_current_icount()
-                      + MAX(SLICE_MIN_INSNS, SLICE_NS / icount_to_ns(1));
+    turn.end_icount = turn.chosen_end_icount;
 }
 
 /*
@@ -197,14 +199,17 @@ static CPUState *replay_vcpu_next(void)
 {
     CPUState *last = qemu_get_cpu(replay_now.turn);
     CPUState *cpu = last;
+    uint64_t icount = replay_get_current_icount();
 
-    if (!turn.over && replay_get_current_icount() < turn.end_icount
-        && replay_vcpu_is_awake(last)) {
+    if (!turn.over && icount < turn.end_icount && replay_vcpu_is_awake(last)) {
+        turn.chosen_end_icount = turn.end_icount;
         return last;
     }
     do {
         cpu = CPU_NEXT(cpu) ?: first_cpu;
     } while (cpu != last && !replay_vcpu_is_awake(cpu));
+    turn.chosen_end_icount = icount + MAX(SLICE_MIN_INSNS,
+                                          SLICE_NS / icount_to_ns(1));
     if (cpu == last) {
         replay_vcpu_start_turn();
     }
@@ -274,7 +279,7 @@ int64_t replay_vcpu_slice(int64_t insns)
     if (replay_mode != REPLAY_MODE_RECORD || !replay_vcpu_has_others()) {
         return insns;
     }
-    return MIN(insns, turn.end_icount - replay_get_current_icount());
+    return MIN(insns, turn.chosen_end_icount - replay_get_current_icount());
 }
 
 bool replay_vcpu_step_ends(const CPUState *cpu)
