@@ -21,6 +21,7 @@ import time
 import faults
 import rr
 from gdb import Gdb
+from places import arrive, differences, human, seek, state
 
 MEBIBYTE = 1 << 20
 
@@ -65,6 +66,15 @@ TRAVEL_SEEKS = 100
 TRAVEL_REVISITS = 20
 TRAVEL_STEPS = 20
 TRAVEL_HITS = 5
+
+SEEKS = 1000
+SEEK_PLACES = 100
+# After this many seeks QEMU has made its checkpoints and translated the guest's
+# code; what it grows by from there on is measured.
+SEEKS_WARM = 200
+
+VCPUS = 4
+BUSY_ROUNDS = 8_000_000
 
 
 class MeasuredRun(rr.Run):
@@ -436,19 +446,14 @@ def bursts(test, nic):
 
 # --- Travel in a replay -------------------------------------------------------
 
-def arrive(run):
-    while run.qmp.status() in ('running', 'restore-vm'):
-        time.sleep(0.001)
-
-
 def timed_seek(run, **place):
     """Go to @place; return the seconds, and what registers are there."""
     started = time.monotonic()
     run.qmp.command('replay-seek', **place)
-    arrive(run)
+    while run.qmp.status() in ('running', 'restore-vm'):
+        time.sleep(0.001)
     seconds = time.monotonic() - started
-    return seconds, run.qmp.command('human-monitor-command', **{
-        'command-line': 'info registers'})
+    return seconds, human(run, 'info registers')
 
 
 def timed(function):
@@ -501,3 +506,73 @@ def travel(test, nic):
             'step_back_s': statistics.median(steps),
             'continue_back_s': statistics.median(hits),
             'checkpoints_cpu': cost_ratio, 'peak_mib': peak / MEBIBYTE}
+
+
+def states_without_travel(test, machine, packets):
+    """The state before each of these packets in a replay that never goes
+    back.
+    """
+    run = test.run(machine, 'replay', name='straight', extra=('-S',),
+                   icount='rrcheckpoints=off')
+    states = {}
+    for packet in sorted(packets):
+        run.qmp.command('replay-break', packet=packet)
+        run.qmp.command('cont')
+        arrive(run)
+        states[packet] = state(test, run, machine.memory_mib)
+    run.kill()
+    return states
+
+
+def seeks(test, nic):
+    """Go to random packets again and again, and compare all registers and the
+    memory with those of a replay that never goes back.
+    """
+    machine, recorded, _ = record_downloads(test, nic, BIG_DOWNLOADS)
+    last = len(faults.Recording(recorded.recording).of('async-net'))
+    chance = random.Random(1)
+    packets = chance.sample(range(1, last), SEEK_PLACES)
+    straight = states_without_travel(test, machine, packets)
+
+    run = test.run(machine, 'replay', name='seeks', extra=('-S',))
+    different = 0
+    for number in range(SEEKS):
+        packet = chance.choice(packets)
+        seek(run, packet=packet)
+        differ = differences(straight[packet],
+                             state(test, run, machine.memory_mib))
+        if differ:
+            different += 1
+            test.note(f'seek {number}, packet {packet}: {differ} differ')
+        if number + 1 == SEEKS_WARM:
+            warm_bytes = run.memory_bytes('VmRSS')
+    growth = run.memory_bytes('VmRSS') - warm_bytes
+    run.kill()
+    return {'different': different, 'growth_mib': growth / MEBIBYTE}
+
+
+# --- Several vCPUs ------------------------------------------------------------
+
+def record_busy(test, vcpus):
+    """Record a guest whose processes are always at work.  Returns its Run."""
+    machine = rr.Machine(nics=(), steps=(
+        *(f'bg,race,1,{BUSY_ROUNDS}' for _ in range(VCPUS)), 'join'))
+    run = test.run(machine, 'record', extra=('-smp', str(vcpus))).finish()
+    rr.check(run.console().count(b' sum ') == VCPUS,
+             f'{run}: a process has no result')
+    return run
+
+
+def several_vcpus(test, _nic):
+    """Record the same processes on several vCPUs and on one, alternately.
+    Measures the CPU time of an instruction.
+    """
+    cpu_s, icount = {1: 0, VCPUS: 0}, {1: 0, VCPUS: 0}
+    for vcpus in (1, VCPUS) * COST_ROUNDS:
+        run = record_busy(test, vcpus)
+        cpu_s[vcpus] += run.cpu_s
+        icount[vcpus] += faults.Recording(run.recording).events[-1].icount
+        os.unlink(run.recording)
+    ns = {vcpus: cpu_s[vcpus] * 1e9 / icount[vcpus] for vcpus in cpu_s}
+    return {'one_ns': ns[1], 'several_ns': ns[VCPUS],
+            'several_per_one': ns[VCPUS] / ns[1]}
