@@ -554,13 +554,21 @@ def seeks(test, nic):
 # --- Several vCPUs ------------------------------------------------------------
 
 def record_busy(test, vcpus):
-    """Record a guest whose processes are always at work.  Returns its Run."""
+    """Record a guest whose processes are always at work.  Returns the CPU time
+    and the number of instructions since it has booted.
+    """
     machine = rr.Machine(nics=(), steps=(
         *(f'bg,race,1,{BUSY_ROUNDS}' for _ in range(VCPUS)), 'join'))
-    run = test.run(machine, 'record', extra=('-smp', str(vcpus))).finish()
+    run = test.run(machine, 'record', extra=('-smp', str(vcpus)))
+    run.wait_line('guest: Linux')
+    booted_s = run.cpu_so_far_s()
+    booted_icount = run.qmp.command('query-replay')['icount']
+    run.finish()
     rr.check(run.console().count(b' sum ') == VCPUS,
              f'{run}: a process has no result')
-    return run
+    icount = faults.Recording(run.recording).events[-1].icount
+    os.unlink(run.recording)
+    return run.cpu_s - booted_s, icount - booted_icount
 
 
 def several_vcpus(test, _nic):
@@ -569,10 +577,9 @@ def several_vcpus(test, _nic):
     """
     cpu_s, icount = {1: 0, VCPUS: 0}, {1: 0, VCPUS: 0}
     for vcpus in (1, VCPUS) * COST_ROUNDS:
-        run = record_busy(test, vcpus)
-        cpu_s[vcpus] += run.cpu_s
-        icount[vcpus] += faults.Recording(run.recording).events[-1].icount
-        os.unlink(run.recording)
+        seconds, count = record_busy(test, vcpus)
+        cpu_s[vcpus] += seconds
+        icount[vcpus] += count
     ns = {vcpus: cpu_s[vcpus] * 1e9 / icount[vcpus] for vcpus in cpu_s}
     return {'one_ns': ns[1], 'several_ns': ns[VCPUS],
             'several_per_one': ns[VCPUS] / ns[1]}
