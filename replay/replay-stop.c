@@ -29,6 +29,7 @@ static struct {
     bool arrived;               /* the timer was armed */
     bool held;                  /* by replay_hold() */
     bool main_loop_held;        /* by replay_hold_main_loop() */
+    bool step_ended;            /* by the same: also while the vCPU is halted */
 } stop;
 
 ReplayPlace replay_here(void)
@@ -87,9 +88,15 @@ void replay_release(void)
     stop.held = false;
 }
 
-void replay_hold_main_loop(void)
+void replay_hold_main_loop(bool step_ended)
 {
     stop.main_loop_held = true;
+    stop.step_ended = step_ended;
+}
+
+void replay_step_is_known(void)
+{
+    stop.step_ended = false;
 }
 
 /*
@@ -99,7 +106,8 @@ void replay_hold_main_loop(void)
 static bool replay_stop_main_loop_is_held(void)
 {
     if (stop.main_loop_held
-        && (qemu_in_vcpu_thread() || all_cpu_threads_idle())) {
+        && (qemu_in_vcpu_thread()
+            || (!stop.step_ended && all_cpu_threads_idle()))) {
         stop.main_loop_held = false;
     }
     return stop.main_loop_held;

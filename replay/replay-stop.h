@@ -67,8 +67,13 @@ void replay_release(void);
  * The vCPU thread has left guest code, and finds out only after it has unlocked
  * the replay mutex whether gdb stops it here: no event of the main loop may
  * happen before that.
+ * @step_ended: gdb's step ends here; if not, the main loop may go on as soon as
+ *              all vCPUs are asleep
  */
-void replay_hold_main_loop(void);
+void replay_hold_main_loop(bool step_ended);
+
+/* The vCPU thread has found out, with the BQL, that gdb's step has ended. */
+void replay_step_is_known(void);
 
 /*
  * Returns: whether events have to wait, because the machine is about to stop

@@ -68,6 +68,13 @@ int replay_get_instructions(void)
     return insns;
 }
 
+/* Returns: whether a step of gdb ends with the run of guest code that ends. */
+static bool replay_vcpu_has_stepped(const CPUState *cpu)
+{
+    return replay_mode == REPLAY_MODE_PLAY && cpu->singlestep_enabled
+           && replay_now.icount != run_icount;
+}
+
 /*
  * Called at the end of each run of guest code.  A recorder counts the
  * instructions later, when it puts the next event.
@@ -81,7 +88,7 @@ void replay_account_executed_instructions(void)
     if (current_cpu->singlestep_enabled
         || !QTAILQ_EMPTY(&current_cpu->breakpoints)
         || !QTAILQ_EMPTY(&current_cpu->watchpoints)) {
-        replay_hold_main_loop();
+        replay_hold_main_loop(replay_vcpu_has_stepped(current_cpu));
     }
 }
 
@@ -284,8 +291,15 @@ int64_t replay_vcpu_slice(int64_t insns)
 
 bool replay_vcpu_step_ends(const CPUState *cpu)
 {
-    return replay_mode == REPLAY_MODE_PLAY && cpu->singlestep_enabled
-           && replay_now.icount != run_icount;
+    bool ends = replay_vcpu_has_stepped(cpu);
+
+    if (ends) {
+        if (!replay_running_debug()) {
+            replay_gdb_stops();
+        }
+        replay_step_is_known();
+    }
+    return ends;
 }
 
 bool replay_vcpu_waits(const CPUState *cpu)

@@ -341,7 +341,8 @@ void replay_vcpu_yield(void);
  * In a replay each step ends behind an instruction, also behind one that has
  * halted the vCPU or has ended its turn, where QEMU would go on.
  *
- * Context: vCPU thread, after replay_account_executed_instructions().
+ * Context: vCPU thread, after replay_account_executed_instructions(), with the
+ * BQL.
  * Returns: true in a replay if @cpu is stepped and has executed something.
  */
 bool replay_vcpu_step_ends(const CPUState *cpu);
