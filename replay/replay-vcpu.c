@@ -291,15 +291,12 @@ int64_t replay_vcpu_slice(int64_t insns)
 
 bool replay_vcpu_step_ends(const CPUState *cpu)
 {
-    bool ends = replay_vcpu_has_stepped(cpu);
-
-    if (ends) {
-        if (!replay_running_debug()) {
-            replay_gdb_stops();
-        }
-        replay_step_is_known();
+    if (!replay_vcpu_has_stepped(cpu)) {
+        return false;
     }
-    return ends;
+    /* If gdb stops here, replay_gdb_stops() follows before the BQL is free. */
+    replay_step_is_known();
+    return true;
 }
 
 bool replay_vcpu_waits(const CPUState *cpu)
